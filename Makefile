@@ -1,0 +1,45 @@
+# make demo   set up, then simulate, verify and open a gallery of worlds
+# make test   set up, then lint, type-check and run the whole test suite
+# The environment lives in .venv and is made once; a second call starts at once.
+
+PYTHON ?= python3
+# Any build of torch will do; on a CUDA machine set TORCH to the wheel that fits it.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/.ready
+OUT ?= demo
+
+.PHONY: demo test lint slow bench lock clean
+
+demo: $(READY)
+	$(BIN)/phys4d demo --out $(OUT)
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# torch goes first: any other order pulls gigabytes of CUDA packages on a machine without a GPU.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "phys4d needs Python 3.11 or later; set PYTHON, e.g. make PYTHON=python3.12 demo"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Needs uv. Resolves every extra but `ray`, with hashes, for all platforms.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--no-strip-extras --no-emit-package torch --extra view --extra dev \
+		--custom-compile-command "make lock" -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv $(OUT)
