@@ -67,15 +67,11 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkError(
-                f"{path}: the disk is full; free some space and run the same command again"
-            ) from error
+            raise WorkError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(
                 f"{path}: no permission to write there; choose another place for the output"
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise InputError(
-                f"{path}: a file stands where a folder is needed; choose another place"
-            ) from error
+            raise InputError(f"{path}: a file stands where a folder is needed; choose another place") from error
         raise

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.codec.context
+import av.container
 import av.error
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -104,9 +106,7 @@ def to_fixed_point(values: np.ndarray, step: float) -> np.ndarray:
     steps = np.rint(values.astype(np.float64) / step)
     largest = np.abs(steps).max(initial=0)
     if not largest < 2**31:
-        raise InputError(
-            f"a value of {largest * step:.3g} is beyond the fixed-point range ±{2**31 * step:.3g}"
-        )
+        raise InputError(f"a value of {largest * step:.3g} is beyond the fixed-point range ±{2**31 * step:.3g}")
     return steps.astype(np.int16 if largest < 2**15 else np.int32)
 
 
@@ -161,9 +161,7 @@ def encode_preview(rgb: UInt8[np.ndarray, "T H W 3"], fps: float) -> bytes:
         stream.width, stream.height, stream.pix_fmt = even.shape[2], even.shape[1], "yuv420p"
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for image in even:
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
-            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
@@ -208,9 +206,7 @@ def read_video(path: str | Path, *, max_frames: int | None = None) -> tuple[np.n
     return np.stack(frames), clock - clock[0]
 
 
-def _encode_ffv1(
-    frames: list[np.ndarray], source: str, stored: str, fps: float, tags: Mapping[str, str]
-) -> bytes:
+def _encode_ffv1(frames: list[np.ndarray], source: str, stored: str, fps: float, tags: Mapping[str, str]) -> bytes:
     """FFV1 in Matroska. Intra-only, with a checksum per slice: damage is noticed and stays in its frame."""
     buffer = io.BytesIO()
     options = {"fflags": "+bitexact"}
@@ -230,7 +226,7 @@ def _encode_ffv1(
 def _decode_frames(data: bytes, pixel_format: str) -> tuple[np.ndarray, dict[str, str]]:
     frames: list[np.ndarray] = []
     try:
-        with av.open(io.BytesIO(data), format="matroska") as container:
+        with av.open(io.BytesIO(data), "r", format="matroska") as container:
             tags = dict(container.metadata)
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1

@@ -35,9 +35,7 @@ def encode_members(world: World4D) -> dict[str, bytes]:
         "rgb.mkv": lambda: codecs.encode_rgb(_have(world.rgb), world.fps),
         "depth.mkv": lambda: codecs.encode_log16(_have(world.depth), world.fps),
         "segmentation.mkv": lambda: codecs.encode_ids(_have(world.segmentation), world.fps),
-        "flow.npz": lambda: codecs.encode_arrays(
-            flow=codecs.to_fixed_point(_have(world.flow), codecs.FLOW_STEP)
-        ),
+        "flow.npz": lambda: codecs.encode_arrays(flow=codecs.to_fixed_point(_have(world.flow), codecs.FLOW_STEP)),
         "scene_flow.npz": lambda: codecs.encode_arrays(
             scene_flow=codecs.to_fixed_point(_have(world.scene_flow), codecs.LENGTH_STEP)
         ),
@@ -51,9 +49,7 @@ def encode_members(world: World4D) -> dict[str, bytes]:
         ),
         "confidence.mkv": lambda: codecs.encode_log16(_have(world.confidence), world.fps),
     }
-    members = {
-        name: encode() for name, encode in encoders.items() if FIELDS_OF_MEMBER[name][0] in world.fields
-    }
+    members = {name: encode() for name, encode in encoders.items() if FIELDS_OF_MEMBER[name][0] in world.fields}
     meta = {**world.meta, "fps": world.fps, "format": FORMAT}
     members["meta.json"] = (json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     return members
@@ -71,9 +67,7 @@ def decode_members(
     wanted = World4D.FIELDS if fields is None else fields
     unknown = sorted(set(wanted) - set(World4D.FIELDS))
     if unknown:
-        raise InputError(
-            f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(World4D.FIELDS)}"
-        )
+        raise InputError(f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(World4D.FIELDS)}")
     member = "meta.json"
     values: dict[str, Any] = {}
     try:
@@ -121,9 +115,7 @@ def read_members(folder: Path, fields: Collection[str] | None = None) -> dict[st
         raise InputError(f"{folder}: not a world folder (it has no meta.json)")
     wanted = [name for name, held in FIELDS_OF_MEMBER.items() if fields is None or set(held) & set(fields)]
     try:
-        return {
-            name: (folder / name).read_bytes() for name in ["meta.json", *wanted] if (folder / name).is_file()
-        }
+        return {name: (folder / name).read_bytes() for name in ["meta.json", *wanted] if (folder / name).is_file()}
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
 

@@ -93,9 +93,7 @@ class World4D:
         """Return this world, or raise one MissingFieldError that names every missing field."""
         unknown = [name for name in names if name not in self.FIELDS]
         if unknown:
-            raise InputError(
-                f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(self.FIELDS)}"
-            )
+            raise InputError(f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(self.FIELDS)}")
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
             source = self.meta.get("source") or self.meta.get("scene") or "this world"
@@ -218,9 +216,7 @@ class World4D:
     def __repr__(self) -> str:
         height, width = self.size
         name = self.meta.get("scene") or self.meta.get("source") or "world"
-        return (
-            f"World4D({name}: {self.frames}x{height}x{width} at {self.fps:g} fps; {', '.join(self.fields)})"
-        )
+        return f"World4D({name}: {self.frames}x{height}x{width} at {self.fps:g} fps; {', '.join(self.fields)})"
 
 
 def crop_resize(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
@@ -297,7 +293,5 @@ def _camera_problems(camera: Camera) -> list[str]:
     rotation = pose[:, :3, :3].astype(np.float64)
     skew = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max()
     if skew > 1e-3 or (np.linalg.det(rotation) < 0).any() or np.abs(pose[:, 3] - [0, 0, 0, 1]).max() > 1e-6:
-        problems.append(
-            "camera.world_from_camera is not a rigid motion (rotation, translation, last row 0 0 0 1)"
-        )
+        problems.append("camera.world_from_camera is not a rigid motion (rotation, translation, last row 0 0 0 1)")
     return problems
