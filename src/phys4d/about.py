@@ -1,0 +1,42 @@
+"""What is installed here, what it runs on, and what phys4d knows: the text of `phys4d info`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+REQUIRED = ("torch", "numpy", "scipy", "mujoco", "warp-lang", "av", "webdataset", "pyarrow", "tyro")
+OPTIONAL = {"rerun-sdk": ("rerun", "view"), "ray": ("ray", "ray")}
+"""Distribution: (module, the extra that installs it)."""
+
+
+def about() -> str:
+    """Versions, devices, scenes, and what is optional and missing, as text for people."""
+    import torch
+
+    from phys4d.sim.catalog import SCENES
+    from phys4d.sim.device import wp
+
+    lines = [
+        f"phys4d {importlib.metadata.version('phys4d')}  python {platform.python_version()}  {platform.platform()}"
+    ]
+    lines.append("packages   " + "  ".join(f"{name} {importlib.metadata.version(name)}" for name in REQUIRED))
+    for name, (module, extra) in OPTIONAL.items():
+        if importlib.util.find_spec(module):
+            lines.append(f"optional   {name} {importlib.metadata.version(name)}")
+        else:
+            lines.append(f"optional   {name} is not installed: pip install 'phys4d[{extra}]'")
+    lines.append(f"cpu        {os.cpu_count()} cores, {torch.get_num_threads()} torch threads")
+    gpus = [f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())]
+    lines.append(f"gpu        {', '.join(gpus) or 'none that torch can use'}")
+    lines.append(f"casting    {', '.join(device.alias for device in wp.get_devices())}")
+    lines.append(f"kernels    cached in {Path(wp.config.kernel_cache_dir)}")
+    lines.append(f"scenes     {len(SCENES)}")
+    width = max(len(name) for name in SCENES)
+    for name in SCENES:
+        row = SCENES[name]
+        lines.append(f"  {name:{width}}  {row.category:10}  {row.engine:8}  {row.caption}")
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""The catalogue of scenes: a row is a name, a caption template, and a function of one seed.
+
+To add a scene, write a row in the file of its category (`rigid.py`, ...): a function that takes a `Draw`, places
+bodies and returns a `Layout`. Everything around it (floor, walls, light, sky, viewpoints) is drawn here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from phys4d.errors import InputError, Registry, unknown_name
+from phys4d.sim.dressing import Draw
+from phys4d.sim.scene import Body, SceneSpec, Viewpoints, perturbed
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is particular to a scene. `facts` fill the caption's template and go into the metadata (SI units)."""
+
+    bodies: tuple[Body, ...]
+    facts: dict[str, Any]
+    viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneRow:
+    """A row of the catalogue. caption: a template over the layout's facts and {floor}."""
+
+    name: str
+    category: str
+    engine: str
+    caption: str
+    context_frames: int
+    layout: Callable[[Draw], Layout]
+
+
+SCENES: Registry[SceneRow] = Registry("scene")
+
+
+def scene(
+    name: str, caption: str, *, category: str, engine: str = "mujoco", context_frames: int = 1
+) -> Callable[[Callable[[Draw], Layout]], Callable[[Draw], Layout]]:
+    """Decorator that files a layout function as a row. context_frames: frames that show what will happen."""
+
+    def add(layout: Callable[[Draw], Layout]) -> Callable[[Draw], Layout]:
+        SCENES.register(name)(SceneRow(name, category, engine, caption, context_frames, layout))
+        return layout
+
+    return add
+
+
+def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
+    """The scene of that name and seed; with `perturb` k > 0, the k-th member of its ensemble.
+
+    Members of an ensemble look alike and differ within measurement error, see `scene.perturbed`. Raises InputError
+    for an unknown name, listing the known ones.
+    """
+    row = SCENES[name]
+    if seed < 0 or perturb < 0:
+        raise InputError(f"seed and perturb must not be negative, not {seed} and {perturb}")
+    draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
+    floor_name, floor = draw.floor()
+    layout = row.layout(draw)
+    free = [body for body in layout.bodies if body.free or body.focus]
+    instances = {body.name: number for number, body in enumerate(free, start=1)}
+    bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
+    spec = SceneSpec(
+        name=name,
+        category=row.category,
+        engine=row.engine,
+        caption=row.caption.format(floor=floor_name, **layout.facts),
+        bodies=(floor, *bodies, *draw.walls()),
+        lights=draw.lights(),
+        sky=draw.sky(),
+        viewpoints=layout.viewpoints,
+        context_frames=row.context_frames,
+        parameters={"floor": floor_name, **layout.facts},
+    )
+    return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
+
+
+def names_of(chosen: Sequence[str], category: str | None, *, everything: bool) -> list[str]:
+    """The scenes that a person asked for: by name, by category, or all of them; exactly one of the three."""
+    if bool(chosen) + bool(category) + everything != 1:
+        raise InputError("say which scenes: --scene NAME, --category NAME or --all (`phys4d info` lists them)")
+    if category:
+        known = sorted({SCENES[name].category for name in SCENES})
+        if category not in known:
+            raise InputError(unknown_name("category", category, known))
+    return [SCENES[n].name for n in chosen] or [n for n in SCENES if category in (None, SCENES[n].category)]
+
+
+def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
+    """An independent random stream for each scene, seed and purpose, the same on every machine."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
+
+
+from phys4d.sim.catalog import rigid  # noqa: E402, F401  rows file themselves when imported

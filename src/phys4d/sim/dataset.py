@@ -1,0 +1,89 @@
+"""Simulated data sets: which clips, in which order, under which keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from phys4d.data.writer import DatasetSummary, Item, write_dataset
+from phys4d.errors import InputError
+from phys4d.sim.caster import load_kernels
+from phys4d.sim.catalog import SCENES
+from phys4d.sim.simulate import check_parameters, simulate
+from phys4d.world import World4D
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One world to simulate: the arguments of `simulate`."""
+
+    scene: str
+    seed: int
+    view: int
+    perturb: int
+    size: tuple[int, int]
+    frames: int
+    fps: float
+    camera: str | None
+    device: str | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.scene}-{self.seed:06d}-p{self.perturb}-v{self.view}"
+
+
+def simulate_dataset(
+    out: str | Path,
+    names: Sequence[str],
+    *,
+    clips: int,
+    seed: int = 0,
+    size: tuple[int, int] = (64, 64),
+    frames: int = 17,
+    fps: float = 12.0,
+    views: int = 1,
+    perturb: int = 0,
+    camera: str | None = None,
+    device: str | None = None,
+    workers: int = 1,
+    shard_size: int = 64,
+    progress: bool = True,
+) -> DatasetSummary:
+    """Simulate `clips` scenes, dealt in turn over `names`, each filmed by `views` cameras, into a data set.
+
+    Scene number i has the seed `seed + i // len(names)`. With `perturb` K, K perturbed repetitions stand beside
+    each; the set then holds clips x (1 + K) x views worlds. Continues or returns at once as `write_dataset` does,
+    with errors as there and in `simulate`.
+    """
+    for name in names:
+        SCENES[name]
+    if clips < 1 or perturb < 0 or seed < 0 or not names:
+        raise InputError("there is nothing to simulate: clips must be at least 1, seed and perturb at least 0")
+    check_parameters(size=size, frames=frames, fps=fps, views=views, camera=camera)
+    plan = [
+        Clip(names[i % len(names)], seed + i // len(names), view, member, size, frames, fps, camera, device)
+        for i in range(clips)
+        for member in range(1 + perturb)
+        for view in range(views)
+    ]
+    arguments = {
+        "command": "simulate", "scenes": list(names), "clips": clips, "seed": seed, "size": list(size),
+        "frames": frames, "fps": fps, "views": views, "perturb": perturb, "camera": camera, "device": device,
+    }  # fmt: skip
+    # Here, once, and not in every worker at the same time.
+    load_kernels(device)
+    return write_dataset(
+        out,
+        [Item(clip.key, clip) for clip in plan],
+        make_clip,
+        arguments=arguments,
+        workers=workers,
+        shard_size=shard_size,
+        progress=progress,
+    )
+
+
+def make_clip(clip: Clip) -> World4D:
+    """Simulate one clip; a top-level function, so that worker processes find it."""
+    return simulate(**dataclasses.asdict(clip))

@@ -1,0 +1,54 @@
+"""Warp, set up once: quiet, and on the device that was asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import warp as wp
+
+from phys4d.errors import InputError, unknown_name
+
+
+def _start_quietly() -> None:
+    """Start Warp without its banner, and without the native library's warning that a laptop has no CUDA driver."""
+    wp.config.log_level = wp.LOG_ERROR
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a descriptor is needed, not a path
+            os.dup2(nowhere.fileno(), 2)
+            wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+_start_quietly()
+
+
+def warp_device(name: str | None = None) -> str:
+    """The Warp device of that name ("cpu", "cuda:0"); default: the CPU, which gives the same worlds everywhere.
+
+    Raises InputError for a device that is not there.
+    """
+    known = [device.alias for device in wp.get_devices()]
+    if name is not None and name not in (*known, "cuda"):
+        raise InputError(unknown_name("device", name, known))
+    return str(wp.get_device(name or "cpu"))
+
+
+def load_module(module: str, device: str | None = None) -> None:
+    """Load the kernels of a Python module, saying so where they must be compiled first."""
+    target = warp_device(device)
+    kernels = wp.get_module(module)
+    cached = Path(wp.config.kernel_cache_dir) / kernels.get_module_identifier()
+    if not cached.is_dir():
+        print(
+            "phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True
+        )
+    wp.load_module(kernels, device=target)
+
+
+__all__ = ["load_module", "warp_device", "wp"]

@@ -1,0 +1,165 @@
+"""`SceneSpec`: a scene as data. What there is, of what, where, how it is lit and from where it may be filmed.
+
+SI units and radians. An engine turns it into a `Motion`, a caster turns that into a `World4D`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from phys4d.sim.shapes import UPRIGHT, Colour, Quaternion, Shape, Vector, about_axis, multiply
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What a body is made of, as far as motion goes.
+
+    density [kg/m^3]; friction and restitution are those of the material on itself: a pair takes the geometric
+    mean, see `contact_of`.
+    """
+
+    name: str
+    density: float
+    friction: float
+    restitution: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a surface looks like: two linear RGB colours mixed by a texture that follows the surface.
+
+    tile: edge length of one repeat of the texture [m]. gloss: 0 (matte) to 1 (polished).
+    """
+
+    colour: Colour
+    accent: Colour
+    texture: str = "plain"
+    tile: float = 0.3
+    gloss: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """A rigid body. A body that is not `free` never moves. Bodies in `focus` are kept in the picture.
+
+    position [m], velocity [m/s], spin [rad/s] in world axes; rotation takes the shape's axes to the world's.
+    instance: its id in the segmentation, 0 for background; given by `SceneSpec`.
+    """
+
+    name: str
+    shape: Shape
+    material: Material
+    look: Look
+    position: Vector = (0.0, 0.0, 0.0)
+    rotation: Quaternion = UPRIGHT
+    velocity: Vector = (0.0, 0.0, 0.0)
+    spin: Vector = (0.0, 0.0, 0.0)
+    free: bool = True
+    focus: bool = True
+    instance: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Light:
+    """A far light such as the sun. direction: unit vector toward it; radius: angular, half width [rad]."""
+
+    direction: Vector
+    colour: Colour = (3.0, 2.9, 2.7)
+    radius: float = 0.06
+
+
+@dataclasses.dataclass(frozen=True)
+class Sky:
+    """Radiance of the sky in linear RGB, from the horizon to the zenith; it also lights the scene."""
+
+    horizon: Colour = (0.80, 0.86, 0.92)
+    zenith: Colour = (0.30, 0.50, 0.85)
+
+
+@dataclasses.dataclass(frozen=True)
+class Viewpoints:
+    """From where a scene may be filmed, angles in [rad]; azimuth 0 films from +x, pi/2 from +y."""
+
+    azimuth: tuple[float, float] = (-math.pi, math.pi)
+    elevation: tuple[float, float] = (math.radians(8), math.radians(28))
+    fov: tuple[float, float] = (math.radians(36), math.radians(48))
+    """Vertical field of view."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneSpec:
+    """Everything that determines a scene. `parameters` (JSON) is what the caption and the metadata say of it."""
+
+    name: str
+    category: str
+    engine: str
+    caption: str
+    bodies: tuple[Body, ...]
+    lights: tuple[Light, ...]
+    sky: Sky = Sky()
+    viewpoints: Viewpoints = Viewpoints()
+    gravity: Vector = (0.0, 0.0, -9.81)
+    context_frames: int = 1
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contact:
+    """How two materials meet. friction: Coulomb's coefficient; restitution: Newton's."""
+
+    friction: float
+    restitution: float
+
+
+def contact_of(a: Material, b: Material) -> Contact:
+    """Geometric means: symmetric, exact for a material on itself, and 0 where either is 0."""
+    return Contact(math.sqrt(a.friction * b.friction), math.sqrt(a.restitution * b.restitution))
+
+
+def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) -> SceneSpec:
+    """The same scene, known only as well as it could be measured: looks unchanged, physics within `scale`.
+
+    Density, friction and restitution, velocity and spin vary by a relative `scale` (one standard deviation is
+    half of it, cut at the whole), positions of free bodies in the horizontal plane by 2 mm, tilt by 0.2 degrees
+    about the vertical. The spread of such an ensemble is what the physics itself leaves open.
+    """
+
+    def factor() -> float:
+        return 1 + scale * float(np.clip(rng.normal(0, 0.5), -1, 1))
+
+    materials: dict[str, Material] = {}
+
+    def vary(material: Material) -> Material:
+        if material.name not in materials:
+            materials[material.name] = dataclasses.replace(
+                material,
+                density=material.density * factor(),
+                friction=material.friction * factor(),
+                restitution=min(material.restitution * factor(), 1.0),
+            )
+        return materials[material.name]
+
+    def scaled(vector: Vector, by: float) -> Vector:
+        return (vector[0] * by, vector[1] * by, vector[2] * by)
+
+    bodies = []
+    for body in spec.bodies:
+        changed = dataclasses.replace(body, material=vary(body.material))
+        if body.free:
+            x, y, z = body.position
+            dx, dy = np.clip(rng.normal(0, 0.001, size=2), -0.002, 0.002)
+            turn = about_axis((0, 0, 1), math.radians(float(np.clip(rng.normal(0, 0.1), -0.2, 0.2))))
+            speed = factor()
+            changed = dataclasses.replace(
+                changed,
+                position=(x + float(dx), y + float(dy), z),
+                rotation=multiply(turn, body.rotation),
+                velocity=scaled(body.velocity, speed),
+                spin=scaled(body.spin, speed),
+            )
+        bodies.append(changed)
+    return dataclasses.replace(spec, bodies=tuple(bodies))

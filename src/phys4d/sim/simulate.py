@@ -1,0 +1,95 @@
+"""`simulate`: a scene's name and a seed in, worlds with every field out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from phys4d.errors import InputError
+from phys4d.sim import caster, filming
+from phys4d.sim.catalog import SCENES, build, random_stream
+from phys4d.sim.engines import engine_of
+from phys4d.sim.scene import SceneSpec
+from phys4d.world import World4D
+
+LIMITS = {"size": (8, 4096), "frames": (1, 4096), "fps": (1.0, 1000.0), "views": (1, 64)}
+
+
+def simulate(
+    scene: str,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] = (64, 64),
+    frames: int = 17,
+    fps: float = 12.0,
+    view: int = 0,
+    perturb: int = 0,
+    camera: str | None = None,
+    device: str | None = None,
+) -> World4D:
+    """Simulate and film one clip; the same arguments give the same world everywhere.
+
+    scene: a name from `phys4d.scenes()`. size: (height, width) [px]. view: number of the camera; views of one
+    seed film the same event. perturb: 0, or the number of a member of the scene's ensemble, filmed by the same
+    camera. camera: "static", "orbit" or "dolly"; default, drawn by the seed. device: where rays are cast, "cpu" or
+    "cuda:0".
+
+    Raises InputError for an unknown scene (with the known ones) or an impossible parameter, WorkError where the
+    simulation blows up.
+    """
+    check_parameters(size=size, frames=frames, fps=fps, views=view + 1, camera=camera)
+    spec = build(scene, seed, perturb)
+    engine = engine_of(spec.engine)
+    motion = engine(spec, frames, fps)
+    # An ensemble is filmed by one camera, placed for its unperturbed member.
+    framing = motion if not perturb else engine(build(scene, seed), frames, fps)
+    viewer = random_stream(scene, seed, f"camera {view}")
+    path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera)
+    rng = random_stream(scene, seed, f"tracks {view}")
+    world = caster.render(motion, path, size, spec.lights, spec.sky, rng=rng, device=device)
+    world.meta = _meta(spec, motion.state, seed=seed, view=view, perturb=perturb, move=move)
+    return world
+
+
+def scenes() -> list[dict[str, Any]]:
+    """The table of scene rows: name, category, engine, caption (a template), context_frames."""
+    return [
+        {key: getattr(SCENES[name], key) for key in ("name", "category", "engine", "caption", "context_frames")}
+        for name in SCENES
+    ]
+
+
+def check_parameters(*, size: tuple[int, int], frames: int, fps: float, views: int, camera: str | None) -> None:
+    """Raise InputError for a parameter that no simulation can have, saying what it may be."""
+    if len(size) != 2:
+        raise InputError(f"size is two numbers, height and width, not {len(size)}")
+    for name, values in {"size": size, "frames": (frames,), "fps": (fps,), "views": (views,)}.items():
+        low, high = LIMITS[name]
+        for value in values:
+            if not low <= value <= high:
+                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
+    if camera is not None:
+        filming.MOVES[camera]
+
+
+def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, Any]:
+    seed, perturb = source["seed"], source["perturb"]
+    return {
+        "prompt": spec.caption,
+        "scene": spec.name,
+        "category": spec.category,
+        "engine": spec.engine,
+        "scene_id": f"{spec.name}-{seed}" + (f"-p{perturb}" if perturb else ""),
+        "context_frames": spec.context_frames,
+        "volumetric": False,
+        "camera_move": source["move"],
+        **{key: source[key] for key in ("seed", "view", "perturb")},
+        "gravity": list(spec.gravity),
+        "parameters": spec.parameters,
+        "instances": {str(body.instance): body.name for body in spec.bodies if body.instance},
+        "light": [dataclasses.asdict(light) for light in spec.lights],
+        "physics": state,
+    }
+
+
+__all__ = ["check_parameters", "scenes", "simulate"]
