@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from pathlib import Path
 
 REQUIRED = ("torch", "numpy", "scipy", "mujoco", "warp-lang", "av", "webdataset", "pyarrow", "tyro")
 OPTIONAL = {"rerun-sdk": ("rerun", "view"), "ray": ("ray", "ray")}
@@ -33,7 +32,7 @@ def about() -> str:
     gpus = [f"cuda:{k} {torch.cuda.get_device_name(k)}" for k in range(torch.cuda.device_count())]
     lines.append(f"gpu        {', '.join(gpus) or 'none that torch can use'}")
     lines.append(f"casting    {', '.join(device.alias for device in wp.get_devices())}")
-    lines.append(f"kernels    cached in {Path(wp.config.kernel_cache_dir)}")
+    lines.append(f"kernels    cached in {wp.config.kernel_cache_dir}")
     lines.append(f"scenes     {len(SCENES)}")
     width = max(len(name) for name in SCENES)
     for name in SCENES:

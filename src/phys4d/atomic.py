@@ -45,10 +45,10 @@ def new_folder(path: Path) -> Iterator[Path]:
                 path.rename(old)
                 try:
                     temporary.rename(path)
-                except OSError:
+                except BaseException:
                     old.rename(path)
                     raise
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)
             else:
                 temporary.rename(path)
         finally:
@@ -72,6 +72,8 @@ def _explained(path: Path) -> Iterator[None]:
             raise InputError(
                 f"{path}: no permission to write there; choose another place for the output"
             ) from error
+        if error.errno in (errno.EISDIR, errno.ENAMETOOLONG):
+            raise InputError(f"{path}: cannot be a file ({error.strerror}); choose another place") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path}: a file stands where a folder is needed; choose another place") from error
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the stored form, in every meta.json."""
+
+RESERVED = ("crc32", "format", "fps")
+"""Keys that meta.json holds beside the world's own meta."""
 
 FIELDS_OF_MEMBER: dict[str, tuple[str, ...]] = {
     "rgb.mkv": ("rgb",),
@@ -51,6 +55,7 @@ def encode_members(world: World4D) -> dict[str, bytes]:
     }
     members = {name: encode() for name, encode in encoders.items() if FIELDS_OF_MEMBER[name][0] in world.fields}
     meta = {**world.meta, "fps": world.fps, "format": FORMAT}
+    meta["crc32"] = _checksum(meta)
     members["meta.json"] = (json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     return members
 
@@ -62,6 +67,7 @@ def decode_members(
 
     Raises InputError naming `source` and the member that is missing or damaged.
     """
+    # World4D knows how to save itself, so its module imports this one; the way back is taken here.
     from phys4d.world import Camera, World4D
 
     wanted = World4D.FIELDS if fields is None else fields
@@ -69,12 +75,12 @@ def decode_members(
     if unknown:
         raise InputError(f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(World4D.FIELDS)}")
     member = "meta.json"
+    if member not in members:
+        raise InputError(f"{source}: not a world (it has no meta.json)")
     values: dict[str, Any] = {}
     try:
-        meta = json.loads(members[member])
-        if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
-            raise InputError(f"not a world of format {FORMAT}; it was written by another version of phys4d")
-        values["fps"] = float(meta.pop("fps"))
+        meta = _decode_meta(members[member])
+        values["fps"] = meta.pop("fps")
         for member, data in members.items():
             if not set(FIELDS_OF_MEMBER.get(member, ())) & set(wanted):
                 continue
@@ -105,6 +111,49 @@ def decode_members(
     except (InputError, ValueError, TypeError) as error:
         raise InputError(f"{source}: {member} is damaged: {error}") from error
     return World4D(**values, meta=meta)
+
+
+def meta_problems(meta: Any) -> list[str]:
+    """Why `meta` would not come back from a meta.json as it went in, in a few words; nothing where it would."""
+    if not isinstance(meta, dict):
+        return [f"meta should be a dict, is {type(meta).__name__}"]
+    problems = []
+    taken = [key for key in RESERVED if key in meta]
+    if taken:
+        problems.append(f"meta holds {', '.join(taken)}, which the stored form keeps for itself; rename it")
+    try:
+        json.dumps(meta, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return [*problems, f"meta is not JSON ({error})"]
+    if not _has_text_keys(meta):
+        problems.append("meta is not JSON (every key must be a str)")
+    return problems
+
+
+def _has_text_keys(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
+    return all(_has_text_keys(item) for item in value) if isinstance(value, list | tuple) else True
+
+
+def _checksum(meta: Mapping[str, Any]) -> str:
+    """CRC-32 of meta.json's content, in one canonical spelling."""
+    text = json.dumps({key: value for key, value in meta.items() if key != "crc32"}, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _decode_meta(data: bytes) -> dict[str, Any]:
+    try:
+        meta = json.loads(data)
+    except RecursionError as error:
+        raise InputError("it is nested too deeply") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise InputError(f"not a world of format {FORMAT}; it was written by another version of phys4d")
+    if meta.get("crc32") != _checksum(meta):
+        raise InputError(
+            "it does not match its checksum; to change it, load the world, set `world.meta` and save the world"
+        )
+    return {key: value for key, value in meta.items() if key not in ("crc32", "format")}
 
 
 def read_members(folder: Path, fields: Collection[str] | None = None) -> dict[str, bytes]:

@@ -7,11 +7,9 @@ compares two of it, viewers show it, shards store it.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, no_type_check
 
 import numpy as np
 import torch
@@ -22,9 +20,27 @@ from phys4d import codecs
 from phys4d.atomic import new_folder
 from phys4d.errors import InputError, MissingFieldError
 from phys4d.geometry import rigid_motion, unoccluded
-from phys4d.members import decode_members, encode_members, read_members
+from phys4d.members import decode_members, encode_members, meta_problems, read_members
+
+SHAPES: dict[str, tuple[tuple[str, ...], type]] = {
+    "rgb": (("T", "H", "W", "3"), np.uint8),
+    "depth": (("T", "H", "W"), np.float32),
+    "flow": (("T-1", "H", "W", "2"), np.float32),
+    "scene_flow": (("T-1", "H", "W", "3"), np.float32),
+    "visible": (("T-1", "H", "W"), np.bool_),
+    "segmentation": (("T", "H", "W"), np.int32),
+    "confidence": (("T", "H", "W"), np.float32),
+    "camera.intrinsics": (("T", "3", "3"), np.float32),
+    "camera.world_from_camera": (("T", "4", "4"), np.float32),
+    "tracks": (("N", "T", "3"), np.float32),
+    "track_visibility": (("N", "T"), np.bool_),
+}
+"""Axes and dtype of every array of a world."""
 
 
+# What is put together is judged by `World4D.validate`, in words for people and for any subset of fields; the type
+# checks that run with the tests would come before it, so they leave these two classes alone.
+@no_type_check
 @dataclasses.dataclass(frozen=True)
 class Camera:
     """A pinhole camera over T frames.
@@ -38,6 +54,7 @@ class Camera:
     world_from_camera: Float32[np.ndarray, "T 4 4"]
 
 
+@no_type_check
 @dataclasses.dataclass(kw_only=True)
 class World4D:
     """A world over time. A field that its source does not have is None; consumers call `require`.
@@ -82,6 +99,10 @@ class World4D:
     @property
     def frames(self) -> int:
         """Number of frames T."""
+        if self.camera is not None:
+            return len(self.camera.intrinsics)
+        if self.tracks is not None:
+            return self.tracks.shape[1]
         return self._extent()[0]
 
     @property
@@ -113,8 +134,8 @@ class World4D:
     def save(self, path: str | Path) -> Path:
         """Write a world folder, whole or not at all; an existing world there is replaced, anything else is not.
 
-        Lossless up to the bounds of `phys4d.codecs`. Raises InputError for an invalid world or a foreign folder,
-        WorkError for a full disk or a folder that cannot be written.
+        Lossless up to the bounds of `phys4d.codecs`. Raises InputError for an invalid world, a foreign folder and
+        a place that cannot be written, WorkError for a full disk.
         """
         self.validate()
         path = Path(path)
@@ -146,6 +167,7 @@ class World4D:
 
         size: (height, width) [px]; the picture is cropped about its centre to that shape, then resampled.
         fps: resample in time by nearest frame; default, the video's own. frames: at most so many. start: [s].
+        Frames that are not wanted are not kept, so that a long film yields a short clip in little memory.
         Raises InputError for a missing file, no video, no frames, or a `start` beyond the end.
         """
         if fps is not None and not 0 < fps <= 1000:
@@ -154,18 +176,20 @@ class World4D:
             raise InputError(f"size must be two positive numbers, not {size}")
         if frames is not None and frames < 1:
             raise InputError(f"frames must be at least 1, not {frames}")
-        images, times = codecs.read_video(path)
-        step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-        native = 1 / step if step > 0 else 25.0
-        rate = fps or native
-        if not 0 <= start <= times[-1]:
-            raise InputError(f"{path}: start {start:g} s is outside the video (0 to {times[-1]:.3g} s)")
-        wanted = start + np.arange(math.floor((times[-1] - start) * rate + 1e-6) + 1) / rate
-        chosen = images[np.abs(times[None] - wanted[:frames, None]).argmin(axis=1)]
-        if size is not None:
-            chosen = np.stack([crop_resize(image, size) for image in chosen])
+        if not start >= 0:
+            raise InputError(f"start must be at least 0 s, not {start:g}")
+        stream = codecs.stream_video(path)
+        interval = codecs.frame_interval(path)
+        native = 1 / interval if interval > 0 else 25.0
+        rate = float(fps or native)
+        chosen: list[np.ndarray] = []
+        for image in _nearest_in_time(stream, path, start, rate):
+            chosen.append(image if size is None else crop_resize(image, size))
+            codecs.check_memory(path, len(chosen), chosen[0])
+            if len(chosen) == frames:
+                break
         meta = {"source": Path(path).name, "source_fps": round(native, 3), "prompt": ""}
-        return cls(rgb=chosen, fps=float(rate), meta=meta).validate()
+        return cls(rgb=np.stack(chosen), fps=rate, meta=meta).validate()
 
     @classmethod
     def from_rgbd(
@@ -181,12 +205,12 @@ class World4D:
         """A recording of a world that stands still: measured depth and poses, from which all motion follows.
 
         Flow is the rigid flow of depth and camera; scene flow is 0; `visible` is a depth test against the next
-        frame with relative `tolerance` (a sensor's noise). Where depth is 0 nothing was measured: flow is 0 and
-        visible False there.
+        frame with relative `tolerance` (a sensor's noise). Where depth is 0 nothing was measured, and a point that
+        comes behind the next camera has no pixel: flow is 0 and visible False there.
         """
         z, k, pose = (torch.from_numpy(a) for a in (depth, camera.intrinsics, camera.world_from_camera))
         flow, moved = rigid_motion(z[:-1], k[:-1], k[1:], pose[:-1], pose[1:])
-        measured = z[:-1] > 0
+        measured = (z[:-1] > 0) & (moved > 0)
         visible = unoccluded(flow, moved, z[1:], tolerance=tolerance) & measured
         return cls(
             rgb=rgb,
@@ -208,15 +232,18 @@ class World4D:
             value = getattr(self, name)
             if value is not None:
                 return value.shape[0] + 1, value.shape[1], value.shape[2]
-        raise InputError("a world needs at least one picture-like field: rgb, depth, flow, ...")
+        raise InputError("this world has no picture (rgb, depth, flow, ...), hence no size")
 
     def _repr_html_(self) -> str | None:
         return World4D.html_hook(self) if World4D.html_hook is not None else None
 
     def __repr__(self) -> str:
-        height, width = self.size
+        try:
+            extent = "x".join(str(length) for length in self._extent())
+        except (InputError, AttributeError, IndexError):
+            extent = "no picture"
         name = self.meta.get("scene") or self.meta.get("source") or "world"
-        return f"World4D({name}: {self.frames}x{height}x{width} at {self.fps:g} fps; {', '.join(self.fields)})"
+        return f"World4D({name}: {extent} at {self.fps:g} fps; {', '.join(self.fields)})"
 
 
 def crop_resize(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
@@ -231,57 +258,71 @@ def crop_resize(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UIn
     return np.asarray(resized)
 
 
+def _nearest_in_time(
+    stream: Iterator[tuple[np.ndarray, float]], path: str | Path, start: float, rate: float
+) -> Iterator[np.ndarray]:
+    """From a stream of (picture, time [s]): the picture nearest to start, start + 1 / rate, ... until it ends."""
+    image, time = next(stream)
+    count = 0
+    for later, later_time in stream:
+        while start + count / rate <= (time + later_time) / 2:
+            yield image
+            count += 1
+        image, time = later, later_time
+    if start > time:
+        raise InputError(f"{path}: start {start:g} s is outside the video (0 to {time:.3g} s)")
+    # The millionth of a step absorbs the rounding of container clocks.
+    while start + (count - 1e-6) / rate <= time:
+        yield image
+        count += 1
+
+
 def _problems(world: World4D) -> list[str]:
     """Everything that is wrong with a world, each in a few words."""
-    try:
-        frames, height, width = world._extent()
-    except InputError as error:
-        return [str(error)]
-    except (IndexError, AttributeError):
-        return ["a field is not an array of the documented shape"]
-    picture, motion = (frames, height, width), (frames - 1, height, width)
-    expected: dict[str, tuple[tuple[int, ...], type]] = {
-        "rgb": ((*picture, 3), np.uint8),
-        "depth": (picture, np.float32),
-        "flow": ((*motion, 2), np.float32),
-        "scene_flow": ((*motion, 3), np.float32),
-        "visible": (motion, np.bool_),
-        "segmentation": (picture, np.int32),
-        "confidence": (picture, np.float32),
-    }
-    if world.tracks is not None or world.track_visibility is not None:
-        points = len(world.tracks) if world.tracks is not None else len(world.track_visibility or ())
-        expected["tracks"] = ((points, frames, 3), np.float32)
-        expected["track_visibility"] = ((points, frames), np.bool_)
-    arrays = {name: getattr(world, name) for name in expected}
-    if world.camera is not None:
+    arrays = {name: getattr(world, name) for name in world.fields if name != "camera"}
+    problems = []
+    if isinstance(world.camera, Camera):
         arrays["camera.intrinsics"] = world.camera.intrinsics
         arrays["camera.world_from_camera"] = world.camera.world_from_camera
-        expected["camera.intrinsics"] = ((frames, 3, 3), np.float32)
-        expected["camera.world_from_camera"] = ((frames, 4, 4), np.float32)
-    problems = []
-    if min(picture) < 1:
-        problems.append(f"an empty picture {picture}")
-    for name, (shape, dtype) in expected.items():
-        value = arrays[name]
-        if value is None:
-            if name in ("tracks", "track_visibility"):
-                problems.append("tracks and track_visibility come together")
-        elif not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != shape:
-            found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            problems.append(f"{name} should be {np.dtype(dtype).name} {shape}, is {found}")
-        elif value.dtype == np.float32 and not np.isfinite(value).all():
-            problems.append(f"{name} holds NaN or infinity")
-        elif name in ("depth", "confidence", "segmentation") and value.size and value.min() < 0:
-            problems.append(f"{name} is negative (down to {value.min():g})")
+    elif world.camera is not None:
+        problems.append(f"camera should be a Camera, is {type(world.camera).__name__}")
+    extent: dict[str, int] = {}
+    for name, value in arrays.items():
+        problems += _array_problems(name, value, extent)
+    if not world.fields:
+        problems.append("a world needs at least one field: rgb, depth, flow, ...")
+    if (world.tracks is None) != (world.track_visibility is None):
+        problems.append("tracks and track_visibility come together; one of them is missing")
     if not problems and world.camera is not None:
         problems += _camera_problems(world.camera)
-    if not (isinstance(world.fps, int | float) and 0 < world.fps <= 1000):
-        problems.append(f"fps should lie between 0 and 1000, is {world.fps}")
-    try:
-        json.dumps(world.meta, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        problems.append(f"meta is not JSON ({error})")
+    number = isinstance(world.fps, int | float) and not isinstance(world.fps, bool)
+    if not (number and 0 < world.fps <= 1000):
+        problems.append(f"fps should be a number between 0 and 1000, is {world.fps!r}")
+    return problems + meta_problems(world.meta)
+
+
+def _array_problems(name: str, value: Any, extent: dict[str, int]) -> list[str]:
+    """What is wrong with one array; `extent` (T, H, W, N) is filled by the first array that has an axis."""
+    axes, dtype = SHAPES[name]
+    if not isinstance(value, np.ndarray):
+        return [f"{name} should be {np.dtype(dtype).name} ({', '.join(axes)}), is {type(value).__name__}"]
+    known = [int(axis) if axis.isdigit() else extent.get(axis.removesuffix("-1")) for axis in axes]
+    shape = [None if e is None else e - axis.endswith("-1") for axis, e in zip(axes, known)]
+    fits = value.ndim == len(axes) and all(e in (None, found) for e, found in zip(shape, value.shape))
+    if not fits or value.dtype != dtype:
+        expected = ", ".join(axis if e is None else str(e) for axis, e in zip(axes, shape))
+        return [f"{name} should be {np.dtype(dtype).name} ({expected}), is {value.dtype} {value.shape}"]
+    for axis, found in zip(axes, value.shape):
+        extent.setdefault(axis.removesuffix("-1"), found + axis.endswith("-1"))
+    problems = []
+    if min(extent.get(axis, 1) for axis in "THW") < 1:
+        problems.append(f"{name} is empty: {value.shape}")
+    if value.dtype == np.float32 and not np.isfinite(value).all():
+        problems.append(f"{name} holds NaN or infinity")
+    elif name in ("depth", "confidence", "segmentation") and value.size and value.min() < 0:
+        problems.append(f"{name} is negative (down to {value.min():g})")
+    if name == "segmentation" and value.size and value.max() > 65535:
+        problems.append(f"segmentation holds the id {value.max()}; ids end at 65535")
     return problems
 
 

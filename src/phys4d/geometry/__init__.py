@@ -16,6 +16,7 @@ from phys4d.geometry.camera import (
     resize_intrinsics,
     transform_points,
     unproject,
+    unproject_pixels,
 )
 from phys4d.geometry.points import chamfer_distance, nearest_distance, world_points
 from phys4d.geometry.tracks import chain_tracks, project_tracks, visible_by_depth
@@ -51,6 +52,7 @@ __all__ = [
     "transform_points",
     "unoccluded",
     "unproject",
+    "unproject_pixels",
     "visible_by_depth",
     "world_points",
 ]

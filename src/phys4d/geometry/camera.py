@@ -25,7 +25,7 @@ def project(
     finite but meaningless: callers mask by depth > 0.
     """
     depth = points_camera[..., 2]
-    # A clamp and not a branch keeps the gradient finite for points in the camera plane.
+    # Points in the camera plane have no pixel; a floor on |z| keeps value and gradient finite there.
     safe = torch.where(depth.abs() < 1e-9, torch.full_like(depth, 1e-9), depth)
     rays = points_camera / safe[..., None]
     pixels = torch.einsum("...ij,...j->...i", _broadcast(intrinsics, points_camera), rays)
@@ -38,10 +38,16 @@ def unproject(
     """Lift a z-depth map [m] to points in camera axes [m]; depth 0 gives the camera's origin."""
     height, width = depth.shape[-2:]
     centres = pixel_centres(height, width, dtype=depth.dtype, device=depth.device)
-    homogeneous = torch.cat([centres, torch.ones_like(centres[..., :1])], dim=-1)
-    inverse = torch.linalg.inv(intrinsics)
-    rays = torch.einsum("...ij,hwj->...hwi", inverse, homogeneous)
-    return rays * depth[..., None]
+    return unproject_pixels(centres.expand(*depth.shape, 2), depth, intrinsics)
+
+
+def unproject_pixels(
+    pixels: Float[Tensor, "*batch 2"], depth: Float[Tensor, "*batch"], intrinsics: Float[Tensor, "*cameras 3 3"]
+) -> Float[Tensor, "*batch 3"]:
+    """Lift pixels (x, y) [px] at z-depth [m] to points in camera axes [m]: the inverse of `project`."""
+    homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
+    inverse = _broadcast(torch.linalg.inv(intrinsics), homogeneous)
+    return torch.einsum("...ij,...j->...i", inverse, homogeneous) * depth[..., None]
 
 
 def transform_points(

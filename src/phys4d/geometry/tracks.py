@@ -54,8 +54,8 @@ def chain_tracks(
     """Follow pixels (x, y) [px] of frame 0 along the flow, and lift them to the world by each frame's depth.
 
     A track whose surface is hidden, leaves the picture or has no depth is lost: from then on it is invisible and
-    stays where it was last seen. This is what dense two-frame motion can say; tracks of a simulation are exact
-    and survive occlusion.
+    stays where it was last seen. This is what dense two-frame motion can say: a track that lands on a silhouette
+    may pass to the surface in front. Tracks of a simulation are exact and survive occlusion.
     """
     frames, height, width = depth.shape
     lifted = world_points(depth, intrinsics, world_from_camera)

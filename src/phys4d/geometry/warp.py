@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from phys4d.geometry.camera import invert_rigid, pixel_centres, project, transform_points, unproject
+from phys4d.geometry.camera import (
+    invert_rigid,
+    pixel_centres,
+    project,
+    transform_points,
+    unproject,
+    unproject_pixels,
+)
 
 
 def bilinear_sample(
@@ -62,23 +69,26 @@ def forward_warp(
     centres = pixel_centres(height, width, dtype=flow.dtype, device=flow.device)
     target = (centres + flow - 0.5).reshape(-1, height * width, 2)
     valid = z > 0
-    log_z = torch.where(valid, z, torch.ones_like(z)).log()
-    # The softmax is invariant to a shift; the median depth keeps the exponent in range.
-    middle = log_z.detach().median(dim=-1, keepdim=True).values
-    importance = torch.exp((-sharpness * (log_z - middle)).clamp(-60, 60)) * valid
+    metric = -sharpness * torch.where(valid, z, torch.ones_like(z)).log()
 
     corner = target.detach().floor()
     offset = target - corner
-    sums = flat.new_zeros(flat.shape[0], height * width, channels + 2)
+    splats, nearest = [], metric.new_full(metric.shape, -torch.inf)
     for dx in (0, 1):
         for dy in (0, 1):
             x, y = corner[..., 0].long() + dx, corner[..., 1].long() + dy
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            weight = _hat(offset[..., 0], dx) * _hat(offset[..., 1], dy) * inside
-            share = (weight * importance)[..., None]
-            payload = torch.cat([flat * share, share, (weight * valid)[..., None]], dim=-1)
-            index = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1))[..., None]
-            sums = sums.scatter_add(1, index.expand_as(payload), payload)
+            weight = _hat(offset[..., 0], dx) * _hat(offset[..., 1], dy) * (inside & valid)
+            index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+            splats.append((index, weight))
+            reached = torch.where(weight.detach() > 0, metric.detach(), -torch.inf)
+            nearest = nearest.scatter_reduce(1, index, reached, "amax")
+    sums = flat.new_zeros(flat.shape[0], height * width, channels + 2)
+    for index, weight in splats:
+        # The softmax is invariant to a shift; each pixel's own maximum keeps every exponent at or below 0.
+        share = (weight * (metric - nearest.gather(1, index)).clamp_max(0).exp())[..., None]
+        payload = torch.cat([flat * share, share, weight[..., None]], dim=-1)
+        sums = sums.scatter_add(1, index[..., None].expand_as(payload), payload)
     total = sums[..., channels : channels + 1]
     warped = torch.where(total > 0, sums[..., :channels] / total.clamp_min(1e-38), 0.0)
     return warped.reshape(*batch, height, width, channels), sums[..., -1].reshape(*batch, height, width)
@@ -86,10 +96,10 @@ def forward_warp(
 
 def rigid_motion(
     depth: Float[Tensor, "*batch H W"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
-    intrinsics_next: Float[Tensor, "*batch 3 3"],
-    world_from_camera: Float[Tensor, "*batch 4 4"],
-    world_from_camera_next: Float[Tensor, "*batch 4 4"],
+    intrinsics: Float[Tensor, "*cameras 3 3"],
+    intrinsics_next: Float[Tensor, "*cameras 3 3"],
+    world_from_camera: Float[Tensor, "*cameras 4 4"],
+    world_from_camera_next: Float[Tensor, "*cameras 4 4"],
 ) -> tuple[Float[Tensor, "*batch H W 2"], Float[Tensor, "*batch H W"]]:
     """Flow [px] and depth at t+1 [m] of a world that stands still while the camera moves.
 
@@ -104,10 +114,10 @@ def rigid_motion(
 def motion_from_scene_flow(
     depth: Float[Tensor, "*batch H W"],
     scene_flow: Float[Tensor, "*batch H W 3"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
-    intrinsics_next: Float[Tensor, "*batch 3 3"],
-    world_from_camera: Float[Tensor, "*batch 4 4"],
-    world_from_camera_next: Float[Tensor, "*batch 4 4"],
+    intrinsics: Float[Tensor, "*cameras 3 3"],
+    intrinsics_next: Float[Tensor, "*cameras 3 3"],
+    world_from_camera: Float[Tensor, "*cameras 4 4"],
+    world_from_camera_next: Float[Tensor, "*cameras 4 4"],
 ) -> tuple[Float[Tensor, "*batch H W 2"], Float[Tensor, "*batch H W"]]:
     """Flow [px] and depth at t+1 [m] of surface points that move by `scene_flow` (world axes) [m]."""
     points_world = transform_points(world_from_camera, unproject(depth, intrinsics)) + scene_flow
@@ -121,17 +131,16 @@ def scene_flow_from_motion(
     depth: Float[Tensor, "*batch H W"],
     flow: Float[Tensor, "*batch H W 2"],
     depth_moved: Float[Tensor, "*batch H W"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
-    intrinsics_next: Float[Tensor, "*batch 3 3"],
-    world_from_camera: Float[Tensor, "*batch 4 4"],
-    world_from_camera_next: Float[Tensor, "*batch 4 4"],
+    intrinsics: Float[Tensor, "*cameras 3 3"],
+    intrinsics_next: Float[Tensor, "*cameras 3 3"],
+    world_from_camera: Float[Tensor, "*cameras 4 4"],
+    world_from_camera_next: Float[Tensor, "*cameras 4 4"],
 ) -> Float[Tensor, "*batch H W 3"]:
     """Scene flow in world axes [m] from flow [px] and the depth [m] that the surface has at t+1."""
     centres = pixel_centres(*depth.shape[-2:], dtype=depth.dtype, device=depth.device)
-    moved = centres + flow
-    homogeneous = torch.cat([moved, torch.ones_like(moved[..., :1])], dim=-1)
-    rays = torch.einsum("...ij,...hwj->...hwi", torch.linalg.inv(intrinsics_next), homogeneous)
-    points_next = transform_points(world_from_camera_next, rays * depth_moved[..., None])
+    points_next = transform_points(
+        world_from_camera_next, unproject_pixels(centres + flow, depth_moved, intrinsics_next)
+    )
     return points_next - transform_points(world_from_camera, unproject(depth, intrinsics))
 
 
@@ -144,21 +153,22 @@ def unoccluded(
 ) -> Bool[Tensor, "*batch H W"]:
     """Which pixels of frame t are still seen at t+1, by a depth test.
 
-    A surface point is seen when it lands inside the image and no nearer than `tolerance` (relative) behind the
-    nearest of the four depths around it, where frame t+1 shows a surface at all.
+    A surface point is hidden when it lands outside the image, or when every pixel within 0.4 px of it shows a
+    surface in front of it, by more than `tolerance` (relative). Pixels without a surface hide nothing.
     """
     height, width = depth_next.shape[-2:]
     centres = pixel_centres(height, width, dtype=flow.dtype, device=flow.device)
     target = centres + flow
     inside = ((target >= 0) & (target <= target.new_tensor([width, height]))).all(dim=-1)
-    corner = (target - 0.5).floor().long()
-    flat = depth_next.reshape(*depth_next.shape[:-2], height * width)
+    flat = depth_next.flatten(-2)
     behind_all = torch.ones_like(inside)
-    for dx in (0, 1):
-        for dy in (0, 1):
-            x = (corner[..., 0] + dx).clamp(0, width - 1)
-            y = (corner[..., 1] + dy).clamp(0, height - 1)
-            index = (y * width + x).reshape(*flat.shape[:-1], -1)
+    # Neighbours bracket the depth of a slanted surface between pixel centres; a point that lands on a centre has
+    # none, or else everything that stands still beside a silhouette would be judged by the wrong pixel.
+    for dx in (-0.4, 0.4):
+        for dy in (-0.4, 0.4):
+            x = (target[..., 0] + dx).floor().long().clamp(0, width - 1)
+            y = (target[..., 1] + dy).floor().long().clamp(0, height - 1)
+            index = (y * width + x).flatten(-2)
             neighbour = flat.gather(-1, index).reshape(inside.shape)
             behind_all &= (neighbour > 0) & (depth_moved > neighbour * (1 + tolerance))
     return inside & (depth_moved > 0) & ~behind_all

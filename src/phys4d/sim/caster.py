@@ -4,6 +4,9 @@ A ray returns a triangle and barycentrics; the same surface point, evaluated wit
 gives scene flow, flow, visibility and long-range tracks, for rigid and soft things alike, under moving cameras.
 """
 
+# Warp's array constructors accept its scalar and vector types; their annotations do not say so.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -43,7 +43,7 @@ def load_module(module: str, device: str | None = None) -> None:
     """Load the kernels of a Python module, saying so where they must be compiled first."""
     target = warp_device(device)
     kernels = wp.get_module(module)
-    cached = Path(wp.config.kernel_cache_dir) / kernels.get_module_identifier()
+    cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier()
     if not cached.is_dir():
         print(
             "phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True

@@ -3,8 +3,6 @@
 All geometry is in world axes [m]. Frames share one topology: triangle f of frame t and of frame t+1 is the same
 piece of surface, which makes scene flow, flow, visibility and tracks exact by construction.
 """
-# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -83,10 +83,10 @@ def two_balls_pass(draw: Draw) -> Layout:
 def block_domino(draw: Draw) -> Layout:
     count, stuff, side = draw.choice((4, 5, 6, 7)), draw.choice(("wooden", "plastic", "stone")), draw.sign()
     height = draw.uniform(0.4, 0.5)
-    thick, width = 0.18 * height, draw.uniform(0.4, 0.55) * height
-    pitch = draw.uniform(0.42, 0.6) * height
+    thick, width = 0.14 * height, draw.uniform(0.4, 0.55) * height
+    pitch = draw.uniform(0.46, 0.62) * height
     # Tipped about its lower edge just beyond balance, so that it falls from rest.
-    lean = math.atan(thick / height) + math.radians(draw.uniform(9, 15))
+    lean = math.atan(thick / height) + math.radians(draw.uniform(4.5, 7))
     blocks = []
     for k in range(count):
         x = side * (k - (count - 1) / 2) * pitch
@@ -132,7 +132,7 @@ def unstable_block_stack(draw: Draw) -> Layout:
     context_frames=3,
 )
 def projectile(draw: Draw) -> Layout:
-    speed, angle, side = draw.uniform(3.0, 4.0), draw.uniform(50, 75), draw.sign()
+    speed, angle, side = draw.uniform(2.6, 3.4), draw.uniform(58, 78), draw.sign()
     ball = draw.ball("ball", (0.2, 0.28), BALLS)
     up, along = speed * math.sin(math.radians(angle)), speed * math.cos(math.radians(angle))
     reach = along * 2 * up / 9.81
@@ -184,7 +184,7 @@ def ball_hits_duck(draw: Draw) -> Layout:
 
 @scene("ball_in_basket", "A {ball} ball is thrown into an open basket on a {floor}.", context_frames=3)
 def ball_in_basket(draw: Draw) -> Layout:
-    ball = draw.ball("ball", (0.13, 0.18), ("rubber", "foam", "wooden", "plastic"))
+    ball = draw.ball("ball", (0.13, 0.18), ("foam", "clay"))
     r = _radius(ball)
     basket_shape = Basket(radius=r + draw.uniform(0.18, 0.26), height=draw.uniform(0.35, 0.5))
     basket = draw.shaped("basket", basket_shape, "wooden", 0.16, free=False)

@@ -1,5 +1,8 @@
 """Rigid bodies in MuJoCo, with contacts that keep the restitution and friction that were asked for."""
 
+# MuJoCo ships no types for what its C library holds.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import functools

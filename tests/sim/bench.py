@@ -1,0 +1,60 @@
+"""A bench for physics: bodies of plain materials, run without a picture, and their recorded state as arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from phys4d.sim.engines import engine_of
+from phys4d.sim.scene import Body, Look, Material, SceneSpec
+from phys4d.sim.shapes import Ground
+
+GREY = Look((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+G = 9.81
+
+
+def material(friction: float = 0.5, restitution: float = 0.5, density: float = 1000.0) -> Material:
+    return Material(f"f{friction} e{restitution} d{density}", density, friction, restitution)
+
+
+def body(name: str, shape, made_of: Material, position, **placed) -> Body:
+    return Body(name, shape, made_of, GREY, tuple(position), **placed)
+
+
+def floor(made_of: Material) -> Body:
+    return body("floor", Ground(), made_of, (0, 0, 0), free=False)
+
+
+@dataclasses.dataclass
+class Run:
+    """Recorded state: dicts of (T, 3|4) arrays by body, energy (T,), momentum (T, 3), and times (T,) [s]."""
+
+    position: dict[str, np.ndarray]
+    velocity: dict[str, np.ndarray]
+    spin: dict[str, np.ndarray]
+    rotation: dict[str, np.ndarray]
+    mass: dict[str, float]
+    energy: np.ndarray
+    momentum: np.ndarray
+    time: np.ndarray
+
+
+def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G) -> Run:
+    spec = SceneSpec("bench", "rigid", "mujoco", "", tuple(bodies), (), gravity=(0.0, 0.0, -gravity))
+    frames = round(seconds * fps) + 1
+    state = engine_of("mujoco")(spec, frames, fps).state
+
+    def series(key: str) -> dict[str, np.ndarray]:
+        return {name: np.array(entry[key]) for name, entry in state["bodies"].items()}
+
+    return Run(
+        series("position"),
+        series("velocity"),
+        series("spin"),
+        series("rotation"),
+        {name: entry["mass"] for name, entry in state["bodies"].items()},
+        np.array(state["energy"]),
+        np.array(state["momentum"]),
+        np.arange(frames) / fps,
+    )

@@ -1,0 +1,210 @@
+"""Every row is valid for many seeds, and what its caption says does happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from phys4d.errors import InputError
+from phys4d.sim.catalog import SCENES, build, names_of
+from phys4d.sim.engines import engine_of
+from phys4d.sim.motion import Motion
+from phys4d.sim.scene import SceneSpec
+from phys4d.sim.simulate import scenes, simulate
+
+SEEDS = range(8)
+
+
+@functools.cache
+def run(name: str, seed: int) -> tuple[SceneSpec, Motion]:
+    spec = build(name, seed)
+    return spec, engine_of(spec.engine)(spec, 17, 12.0)
+
+
+def position(motion: Motion, body: str) -> np.ndarray:
+    return np.array(motion.state["bodies"][body]["position"])
+
+
+def tilt(motion: Motion, body: str) -> np.ndarray:
+    """Angle of a body's own z axis from the vertical at every frame [rad]."""
+    _, x, y, _ = np.array(motion.state["bodies"][body]["rotation"]).T
+    return np.arccos(np.clip(1 - 2 * (x**2 + y**2), -1, 1))
+
+
+@pytest.mark.parametrize("name", list(SCENES))
+def test_rows_are_sound(name):
+    captions, looks = set(), set()
+    for seed in SEEDS:
+        spec, motion = run(name, seed)
+        captions.add(spec.caption)
+        looks.add(str([body.look for body in spec.bodies]))
+        assert "{" not in spec.caption
+        assert spec.caption.endswith(".")
+        assert spec.bodies[0].name == "floor"
+        assert len({body.name for body in spec.bodies}) == len(spec.bodies)
+        moving = any(np.abs(velocity).max() > 0 for body in spec.bodies for velocity in (body.velocity, body.spin))
+        assert moving == (spec.context_frames > 1), "the first frames must determine the future"
+        for body in spec.bodies:
+            if body.free:
+                lowest = min(s.vertices[0, :, 2].min() for s in motion.surfaces if s.name == body.name)
+                assert lowest > -0.002, f"{body.name} starts inside the floor"
+    assert len(looks) == len(SEEDS)
+    assert len(captions) > 1
+
+
+@pytest.mark.parametrize("name", list(SCENES))
+def test_nothing_sinks_or_starts_inside_another(name):
+    for seed in SEEDS:
+        _, motion = run(name, seed)
+        energy = np.array(motion.state["energy"])
+        assert energy.max() <= energy[0] + 0.01 * abs(energy[0])
+        for s in motion.surfaces:
+            if s.moves:
+                assert s.vertices[..., 2].min() > -0.03, (seed, s.name)
+                assert np.abs(s.vertices).max() < 12, (seed, s.name)
+
+
+def test_captions_hold():
+    """What each row promises, over many seeds."""
+    for seed in SEEDS:
+        spec, motion = run("ball_drop", seed)
+        z = position(motion, "ball")[:, 2]
+        assert z[0] - z.min() == pytest.approx(spec.parameters["height"], abs=0.12)
+
+        _, motion = run("ball_collide", seed)
+        x = position(motion, "target")[:, 0]
+        assert abs(x[-1] - x[0]) > 0.05, seed
+
+        spec, motion = run("two_balls_pass", seed)
+        apart = np.linalg.norm(position(motion, "left") - position(motion, "right"), axis=1)
+        radii = sum(body.shape.radius for body in spec.bodies if body.name in ("left", "right"))
+        assert apart.min() > radii
+        speed = np.array(motion.state["bodies"]["left"]["velocity"])[:, 0]
+        assert np.ptp(speed) < 0.02
+
+        spec, motion = run("block_domino", seed)
+        fallen = [tilt(motion, f"domino{k}").max() for k in range(spec.parameters["count"])]
+        assert min(fallen[:3]) > 0.3, (seed, fallen)
+
+        _, motion = run("stable_blocks", seed)
+        for body in motion.state["bodies"]:
+            assert np.linalg.norm(np.ptp(position(motion, body), axis=0)) < 0.01, (seed, body)
+
+        spec, motion = run("unstable_block_stack", seed)
+        top = position(motion, f"block{spec.parameters['count'] - 1}")
+        assert top[0, 2] - top[-1, 2] > 0.2, seed
+
+        _, motion = run("ball_hits_duck", seed)
+        assert np.linalg.norm(np.ptp(position(motion, "duck"), axis=0)) > 0.03, seed
+
+        spec, motion = run("ball_in_basket", seed)
+        end = position(motion, "ball")[-1]
+        basket = next(body for body in spec.bodies if body.name == "basket").shape
+        assert np.hypot(*end[:2]) < basket.radius * (1 + basket.flare), seed
+        assert end[2] < basket.height + 0.35, seed
+
+        _, motion = run("ball_rolls_off", seed)
+        z = position(motion, "ball")[:, 2]
+        assert z[0] - z.min() > 0.4
+
+        _, motion = run("block_slide", seed)
+        assert np.linalg.norm(np.ptp(position(motion, "block"), axis=0)) > 0.3, seed
+        assert np.linalg.norm(np.ptp(run("ball_ramp", seed)[1].state["bodies"]["ball"]["position"], axis=0)) > 0.5
+
+
+def test_a_ball_goes_behind_the_box_and_comes_out():
+    for seed in range(4):
+        world = simulate("roll_behind_box", seed=seed, size=(64, 64))
+        instance = next(int(k) for k, name in world.meta["instances"].items() if name == "ball")
+        area = (world.segmentation == instance).sum((1, 2))
+        middle = area[4:13].min()
+        assert area[0] > 12, seed
+        assert middle < 0.15 * area[0], (seed, area)
+        assert area[-1] > 0.3 * area[0], (seed, area)
+
+
+@pytest.mark.parametrize("name", list(SCENES))
+def test_what_matters_stays_in_the_picture(name):
+    for seed, camera in ((0, "static"), (1, "orbit"), (2, "dolly")):
+        world = simulate(name, seed=seed, size=(48, 48), camera=camera)
+        assert world.meta["camera_move"] == camera
+        still = np.abs(np.diff(world.camera.world_from_camera, axis=0)).max() == 0
+        assert still == (camera == "static")
+        ids = world.segmentation
+        assert all((ids[t] > 0).sum() > 20 for t in range(world.frames))
+        border = np.concatenate([ids[:, 0], ids[:, -1], ids[:, :, 0], ids[:, :, -1]], axis=1)
+        assert (border > 0).mean() < 0.02, "an instance is cut by the border of the picture"
+        assert world.camera.world_from_camera[:, 2, 3].min() > 0.05, "the camera is under the floor"
+
+
+def test_views_film_the_same_event():
+    a, b = (simulate("ball_ramp", seed=2, view=view, size=(32, 32)) for view in (0, 1))
+    assert a.meta["scene_id"] == b.meta["scene_id"]
+    assert a.meta["physics"] == b.meta["physics"]
+    assert a.meta["prompt"] == b.meta["prompt"]
+    assert not np.allclose(a.camera.world_from_camera, b.camera.world_from_camera)
+
+
+def test_an_ensemble_varies_within_measurement_error():
+    members = [simulate("ball_collide", seed=4, perturb=k, size=(32, 32), camera="static") for k in range(4)]
+    paths = [np.array(w.meta["physics"]["bodies"]["striker"]["position"]) for w in members]
+    for world, path in zip(members[1:], paths[1:]):
+        np.testing.assert_array_equal(world.camera.world_from_camera, members[0].camera.world_from_camera)
+        assert 0 < np.abs(path[0] - paths[0][0]).max() <= 0.0021
+        assert np.abs(path - paths[0]).max() < 0.3
+        assert world.meta["prompt"] == members[0].meta["prompt"]
+        assert world.meta["scene_id"] != members[0].meta["scene_id"]
+    spread = np.std([path[:, 0] for path in paths], axis=0)
+    assert spread[-1] > 3 * spread[0], "uncertainty grows with time"
+    looks = [[body.look for body in build("ball_collide", 4, k).bodies] for k in (0, 1)]
+    assert looks[0] == looks[1]
+
+
+def test_seeds_scenes_and_frames_are_independent():
+    assert build("ball_drop", 1) == build("ball_drop", 1)
+    assert build("ball_drop", 1) != build("ball_drop", 2)
+    drop = dataclasses.asdict(build("ball_drop", 1))["bodies"][0]["look"]
+    assert drop != dataclasses.asdict(build("ball_ramp", 1))["bodies"][0]["look"]
+    long, short = (simulate("ball_drop", seed=3, frames=f, size=(16, 16), camera="static") for f in (17, 9))
+    np.testing.assert_allclose(
+        long.meta["physics"]["bodies"]["ball"]["position"][:9],
+        short.meta["physics"]["bodies"]["ball"]["position"],
+        atol=1e-6,
+    )
+
+
+def test_names_of():
+    assert names_of((), None, everything=True) == list(SCENES)
+    assert names_of((), "rigid", everything=False) == list(SCENES)
+    assert names_of(("ball_drop",), None, everything=False) == ["ball_drop"]
+    with pytest.raises(InputError, match="say which scenes"):
+        names_of((), None, everything=False)
+    with pytest.raises(InputError, match="say which scenes"):
+        names_of(("ball_drop",), "rigid", everything=False)
+    with pytest.raises(InputError, match="Did you mean 'rigid'"):
+        names_of((), "rigd", everything=False)
+
+
+def test_the_table_of_scenes():
+    table = scenes()
+    assert len(table) >= 12
+    assert {"name", "category", "engine", "caption"} <= set(table[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scene": "ball_drp"}, "Did you mean 'ball_drop'"),
+        ({"scene": "ball_drop", "size": (0, 64)}, "size must lie between"),
+        ({"scene": "ball_drop", "frames": 0}, "frames must lie between"),
+        ({"scene": "ball_drop", "fps": -1.0}, "fps must lie between"),
+        ({"scene": "ball_drop", "seed": -1}, "seed and perturb must not be negative"),
+        ({"scene": "ball_drop", "camera": "zoom"}, "unknown camera 'zoom'"),
+    ],
+)
+def test_impossible_parameters_are_explained(arguments, message):
+    with pytest.raises(InputError, match=message):
+        simulate(**arguments)
