@@ -1,5 +1,6 @@
 # make demo   set up, then simulate, verify and open a gallery of worlds
-# make test   set up, then lint, type-check and run the whole test suite
+# make test   set up, then lint, check types and run the whole test suite
+# make bench  run the benchmarks;  make docs  write their output into README.md and docs/
 # The environment lives in .venv and is made once; a second call starts at once.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 OUT ?= demo
 
-.PHONY: demo test lint slow bench lock clean
+.PHONY: demo test lint bench docs lock clean
 
 demo: $(READY)
 	$(BIN)/phys4d demo --out $(OUT)
@@ -24,6 +25,9 @@ lint: $(READY)
 
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
 
 # torch goes first: any other order pulls gigabytes of CUDA packages on a machine without a GPU.
 $(READY): requirements.lock pyproject.toml

@@ -43,12 +43,14 @@ def load_module(module: str, device: str | None = None) -> None:
     """Load the kernels of a Python module, saying so where they must be compiled first."""
     target = warp_device(device)
     kernels = wp.get_module(module)
-    cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier()
+    # Compiled code is filed by the number of threads in a block, which is 1 on the CPU and by default 256 on CUDA.
+    block = 1 if target == "cpu" else 256
+    cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier(block)
     if not cached.is_dir():
         print(
             "phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True
         )
-    wp.load_module(kernels, device=target)
+    wp.load_module(kernels, device=target, block_dim=block)
 
 
 __all__ = ["load_module", "warp_device", "wp"]

@@ -1,0 +1,75 @@
+"""How fast worlds are simulated with every label, and where the time goes.
+
+    python benchmarks/simulate.py [--size 64 64] [--clips 28]
+
+Prints, for every scene, the seconds of a clip by part (the best of three runs, one thread), and then the clips a
+minute of a whole data set with one worker and with two, one after the other in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from phys4d.members import encode_members
+from phys4d.sim import caster, filming
+from phys4d.sim.catalog import SCENES, build, random_stream
+from phys4d.sim.dataset import simulate_dataset
+from phys4d.sim.engines import engine_of
+
+
+def best_of(runs: int, work: Callable[[], object]) -> tuple[float, object]:
+    """Shortest wall time [s] of several runs, and the last result."""
+    times, result = [], None
+    for _ in range(runs):
+        started = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - started)
+    return min(times), result
+
+
+def parts(name: str, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Seconds of moving, of filming and of encoding one clip of 17 frames."""
+    spec = build(name, 0)
+    moving, motion = best_of(3, lambda: engine_of(spec.engine)(spec, 17, 12.0))
+    camera, _ = filming.film(motion, spec.viewpoints, size, random_stream(name, 0, "camera 0"))
+    rng = random_stream(name, 0, "tracks 0")
+    filmed, world = best_of(3, lambda: caster.render(motion, camera, size, spec.lights, spec.sky, rng=rng))
+    encoding, _ = best_of(3, lambda: encode_members(world))
+    return moving, filmed, encoding
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
+    parser.add_argument("--clips", type=int, default=28)
+    arguments = parser.parse_args()
+    size = tuple(arguments.size)
+    caster.load_kernels()
+    print(f"seconds for a clip of 17x{size[0]}x{size[1]}, one thread, best of 3")
+    print(f"{'scene':22}{'moving':>9}{'filming':>9}{'storing':>9}{'in all':>9}")
+    for name in SCENES:
+        seconds = parts(name, size)
+        print(f"{name:22}" + "".join(f"{s:9.3f}" for s in (*seconds, sum(seconds))))
+    print(f"\nwhole data sets of {arguments.clips} clips, all scenes in turn, start of the workers included")
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            simulate_dataset(
+                Path(folder) / "data",
+                list(SCENES),
+                clips=arguments.clips,
+                size=size,
+                workers=workers,
+                shard_size=16,
+                progress=False,
+            )
+            seconds = time.perf_counter() - started
+        print(f"{workers} workers: {60 * arguments.clips / seconds:6.0f} clips/min")
+
+
+if __name__ == "__main__":
+    main()
