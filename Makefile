@@ -39,7 +39,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Needs uv. Resolves every extra but `ray`, with hashes, for all platforms.
+# Needs uv. Resolves every extra, with hashes, for all platforms.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--no-strip-extras --no-emit-package torch --extra view --extra dev \

@@ -18,7 +18,6 @@ from scipy import ndimage
 from phys4d import codecs
 from phys4d.data import Item, open_dataset, training_loader, write_dataset
 from phys4d.geometry import look_at, motion_from_scene_flow
-from phys4d.members import decode_members
 from phys4d.world import Camera, World4D
 
 FRAMES, SIZE, BATCH = 17, 64, 8
@@ -99,7 +98,7 @@ def plain(folder: Path, fields: tuple[str, ...]) -> Iterable[int]:
         if fields == ("rgb",):
             codecs.decode_rgb(sample["rgb.mkv"])
         elif fields:
-            decode_members(sample, fields)
+            World4D.from_members(sample, fields)
         yield 1
 
 

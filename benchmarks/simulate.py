@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from phys4d.members import encode_members
 from phys4d.sim import caster, filming
 from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.dataset import simulate_dataset
@@ -38,7 +37,7 @@ def parts(name: str, size: tuple[int, int]) -> tuple[float, float, float]:
     camera, _ = filming.film(motion, spec.viewpoints, size, random_stream(name, 0, "camera 0"))
     rng = random_stream(name, 0, "tracks 0")
     filmed, world = best_of(3, lambda: caster.render(motion, camera, size, spec.lights, spec.sky, rng=rng))
-    encoding, _ = best_of(3, lambda: encode_members(world))
+    encoding, _ = best_of(3, world.to_members)
     return moving, filmed, encoding
 
 

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sim", "backbones", "heads", "teachers"),
     ("model", "losses", "rewards", "evaluation"),
     ("training",),
-    ("recipes", "viewers", "demo", "gallery", "about", "cli", "__main__"),
+    ("recipes", "viewers", "demo", "gallery", "about", "usage", "cli", "__main__"),
 )
 """Rooms (the first name below phys4d) by floor, from the ground up."""
 

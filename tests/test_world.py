@@ -11,7 +11,7 @@ import pytest
 
 from phys4d import codecs
 from phys4d.errors import InputError, MissingFieldError, WorkError
-from phys4d.members import FIELDS_OF_MEMBER, decode_members, encode_members
+from phys4d.members import MEMBERS
 from phys4d.world import Camera, World4D
 
 T, H, W, N = 3, 21, 26, 4
@@ -74,12 +74,16 @@ def test_a_whole_world_comes_back(tmp_path):
     assert world.save(tmp_path / "world") == tmp_path / "world"
     assert_same(world, World4D.load(tmp_path / "world"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["world"]
-    assert {p.name for p in (tmp_path / "world").iterdir()} == {*FIELDS_OF_MEMBER, "meta.json", "rgb.mp4"}
+    assert {p.name for p in (tmp_path / "world").iterdir()} == {*MEMBERS, "meta.json", "rgb.mp4"}
 
 
 @pytest.mark.parametrize(
     "fields",
-    [*((name,) for name in FIELDS_OF_MEMBER.values()), (("rgb",), ("depth", "camera")), (("flow",), ("visible",))],
+    [
+        *((member.fields,) for member in MEMBERS.values()),
+        (("rgb",), ("depth", "camera")),
+        (("flow",), ("visible",)),
+    ],
 )
 def test_any_subset_of_fields_comes_back(tmp_path, fields):
     names = [name for group in fields for name in (group if isinstance(group, tuple) else (group,))]
@@ -91,7 +95,7 @@ def test_any_subset_of_fields_comes_back(tmp_path, fields):
 @pytest.mark.parametrize("fields", [("rgb",), ("camera",), ("tracks",), ("depth", "camera", "flow")])
 def test_loading_some_fields_reads_only_those(tmp_path, fields):
     full_world().save(tmp_path / "world")
-    for name, held in FIELDS_OF_MEMBER.items():
+    for name, held in ((name, member.fields) for name, member in MEMBERS.items()):
         if not set(held) & set(fields):
             (tmp_path / "world" / name).write_bytes(b"damaged, but nobody looks")
     loaded = World4D.load(tmp_path / "world", fields=fields)
@@ -114,7 +118,7 @@ def test_one_frame_no_tracks_and_one_pixel_come_back(tmp_path):
 
 
 def test_same_world_is_saved_as_the_same_bytes():
-    assert encode_members(full_world()) == encode_members(full_world())
+    assert full_world().to_members() == full_world().to_members()
 
 
 def test_saving_replaces_a_world_and_leaves_none_of_it(tmp_path):
@@ -176,7 +180,7 @@ def test_unwritable_parent_is_the_users_to_mend(tmp_path, monkeypatch):
 # Damage.
 
 
-@pytest.mark.parametrize("member", [*FIELDS_OF_MEMBER, "meta.json"])
+@pytest.mark.parametrize("member", [*MEMBERS, "meta.json"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign"])
 def test_damaged_member_is_named(tmp_path, member, damage):
     full_world().save(tmp_path / "world")
@@ -199,30 +203,30 @@ def test_damaged_member_is_named(tmp_path, member, damage):
 
 
 def test_any_flipped_letter_of_the_meta_is_noticed():
-    members = encode_members(subset(full_world(), "camera"))
+    members = subset(full_world(), "camera").to_members()
     text = members["meta.json"]
     for position in range(len(text)):
         damaged = bytearray(text)
         damaged[position] ^= 1
         try:
-            world = decode_members({**members, "meta.json": bytes(damaged)})
+            world = World4D.from_members({**members, "meta.json": bytes(damaged)})
         except InputError:
             continue
         assert (world.meta, world.fps) == (full_world().meta, full_world().fps), "only white space may change"
 
 
 def test_members_in_each_others_place_are_noticed(tmp_path):
-    members = encode_members(full_world())
+    members = full_world().to_members()
     for member, other in (("flow.npz", "camera.npz"), ("depth.mkv", "segmentation.mkv"), ("rgb.mkv", "depth.mkv")):
         with pytest.raises(InputError, match=member):
-            decode_members({**members, member: members[other]})
+            World4D.from_members({**members, member: members[other]})
 
 
 def test_members_of_another_world_are_noticed(tmp_path):
     short = full_world()
     short.save(tmp_path / "world")
     longer = World4D(rgb=np.zeros((T + 1, H, W, 3), np.uint8))
-    (tmp_path / "world" / "rgb.mkv").write_bytes(encode_members(longer)["rgb.mkv"])
+    (tmp_path / "world" / "rgb.mkv").write_bytes(longer.to_members()["rgb.mkv"])
     with pytest.raises(InputError, match=r"depth should be float32 \(4, 21, 26\)"):
         World4D.load(tmp_path / "world")
 
@@ -256,7 +260,7 @@ def test_what_is_no_world_folder_is_refused(tmp_path):
         with pytest.raises(InputError, match=r"no meta\.json"):
             World4D.load(tmp_path / name)
     with pytest.raises(InputError, match=r"no meta\.json"):
-        decode_members({})
+        World4D.from_members({})
     full_world().save(tmp_path / "world")
     with pytest.raises(InputError, match="no field dpeth; its fields: rgb, depth"):
         World4D.load(tmp_path / "world", fields=["dpeth"])

@@ -12,7 +12,6 @@ from phys4d import codecs
 from phys4d.data.recordings import read_rgbd
 from phys4d.errors import InputError
 from phys4d.geometry import backward_warp
-from phys4d.members import encode_members
 from phys4d.world import Camera, World4D, crop_resize
 
 # Videos.
@@ -256,4 +255,4 @@ def test_points_behind_the_next_camera_have_no_flow():
         )
         assert not world.visible.any()
         assert (world.flow == 0).all()
-        assert encode_members(world)
+        assert world.to_members()

@@ -20,7 +20,7 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises InputError where the place cannot be written, WorkError where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with _explained(path):
+    with explained(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -35,7 +35,7 @@ def new_file(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it replaces `path`, on failure it is removed."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with _explained(path):
+    with explained(path):
         try:
             temporary.mkdir(parents=True)
             yield temporary
@@ -62,7 +62,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """What the system says where `path` cannot be written, as an InputError or WorkError for people."""
     try:
         yield
     except OSError as error:
@@ -74,6 +75,14 @@ def _explained(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EISDIR, errno.ENAMETOOLONG):
             raise InputError(f"{path}: cannot be a file ({error.strerror}); choose another place") from error
+        if error.errno in (errno.ENOENT, errno.ELOOP) and _concerns(error, path):
+            raise InputError(f"{path}: cannot be made there ({error.strerror}); choose another place") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path}: a file stands where a folder is needed; choose another place") from error
         raise
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether it is the output that is missing its place, and not something that was read for it."""
+    place = Path(str(error.filename))
+    return place.suffix == ".partial" or path.is_relative_to(place)

@@ -10,8 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from phys4d.data import open_dataset
+from phys4d.data.shards import RECORD
 from phys4d.data.verify import verify
-from phys4d.errors import WorkError
+from phys4d.errors import InputError, WorkError
 from phys4d.sim.catalog import SCENES
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.viewers.gallery import write_gallery
@@ -23,6 +24,9 @@ def run(out: Path, *, workers: int = 2, size: tuple[int, int] = (128, 128), seed
     The worlds are a data set in `out/data`, so that a second call with the same arguments takes them from there.
     """
     names = list(SCENES)
+    out = Path(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / "data" / RECORD).is_file():
+        raise InputError(f"{out}: holds something that is not a demo of ours; choose another --out")
     started = time.monotonic()
     _say(f"1/3 simulating {len(names)} scenes at 17x{size[0]}x{size[1]}")
     simulate_dataset(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phys4d import codecs
 from phys4d.errors import InputError
-
-if TYPE_CHECKING:
-    from phys4d.world import World4D
 
 FORMAT = 1
 """Version of the stored form, in every meta.json."""
@@ -20,97 +18,112 @@ FORMAT = 1
 RESERVED = ("crc32", "format", "fps")
 """Keys that meta.json holds beside the world's own meta."""
 
-FIELDS_OF_MEMBER: dict[str, tuple[str, ...]] = {
-    "rgb.mkv": ("rgb",),
-    "depth.mkv": ("depth",),
-    "segmentation.mkv": ("segmentation",),
-    "flow.npz": ("flow",),
-    "scene_flow.npz": ("scene_flow",),
-    "visible.npz": ("visible",),
-    "camera.npz": ("camera",),
-    "tracks.npz": ("tracks", "track_visibility"),
-    "confidence.mkv": ("confidence",),
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A file of a stored world. encode: fields and fps to bytes; decode: bytes to the fields that it holds."""
+
+    fields: tuple[str, ...]
+    encode: Callable[[Mapping[str, Any], float], bytes]
+    decode: Callable[[bytes], dict[str, Any]]
+
+
+def _fixed_point(name: str, step: float) -> Member:
+    return Member(
+        (name,),
+        lambda fields, _fps: codecs.encode_arrays(**{name: codecs.to_fixed_point(fields[name], step)}),
+        lambda data: {name: codecs.from_fixed_point(codecs.decode_arrays(data)[name], step)},
+    )
+
+
+def _decode_camera(data: bytes) -> dict[str, Any]:
+    arrays = codecs.decode_arrays(data)
+    return {"camera": (arrays["intrinsics"], arrays["world_from_camera"])}
+
+
+def _decode_tracks(data: bytes) -> dict[str, Any]:
+    arrays = codecs.decode_arrays(data)
+    tracks = codecs.from_fixed_point(arrays["tracks"], codecs.LENGTH_STEP)
+    return {"tracks": tracks, "track_visibility": arrays["track_visibility"]}
+
+
+MEMBERS: dict[str, Member] = {
+    "rgb.mkv": Member(
+        ("rgb",),
+        lambda fields, fps: codecs.encode_rgb(fields["rgb"], fps),
+        lambda data: {"rgb": codecs.decode_rgb(data)},
+    ),
+    "depth.mkv": Member(
+        ("depth",),
+        lambda fields, fps: codecs.encode_log16(fields["depth"], fps),
+        lambda data: {"depth": codecs.decode_log16(data)},
+    ),
+    "segmentation.mkv": Member(
+        ("segmentation",),
+        lambda fields, fps: codecs.encode_ids(fields["segmentation"], fps),
+        lambda data: {"segmentation": codecs.decode_ids(data)},
+    ),
+    "flow.npz": _fixed_point("flow", codecs.FLOW_STEP),
+    "scene_flow.npz": _fixed_point("scene_flow", codecs.LENGTH_STEP),
+    "visible.npz": Member(
+        ("visible",),
+        lambda fields, _fps: codecs.encode_arrays(visible=fields["visible"]),
+        lambda data: {"visible": codecs.decode_arrays(data)["visible"]},
+    ),
+    "camera.npz": Member(
+        ("camera",),
+        lambda fields, _fps: codecs.encode_arrays(
+            intrinsics=fields["camera"].intrinsics, world_from_camera=fields["camera"].world_from_camera
+        ),
+        _decode_camera,
+    ),
+    "tracks.npz": Member(
+        ("tracks", "track_visibility"),
+        lambda fields, _fps: codecs.encode_arrays(
+            tracks=codecs.to_fixed_point(fields["tracks"], codecs.LENGTH_STEP),
+            track_visibility=fields["track_visibility"],
+        ),
+        _decode_tracks,
+    ),
+    "confidence.mkv": Member(
+        ("confidence",),
+        lambda fields, fps: codecs.encode_log16(fields["confidence"], fps),
+        lambda data: {"confidence": codecs.decode_log16(data)},
+    ),
 }
 
 
-def encode_members(world: World4D) -> dict[str, bytes]:
-    """A world as named byte strings; absent fields have no member. The world must be valid."""
-    encoders: dict[str, Callable[[], bytes]] = {
-        "rgb.mkv": lambda: codecs.encode_rgb(_have(world.rgb), world.fps),
-        "depth.mkv": lambda: codecs.encode_log16(_have(world.depth), world.fps),
-        "segmentation.mkv": lambda: codecs.encode_ids(_have(world.segmentation), world.fps),
-        "flow.npz": lambda: codecs.encode_arrays(flow=codecs.to_fixed_point(_have(world.flow), codecs.FLOW_STEP)),
-        "scene_flow.npz": lambda: codecs.encode_arrays(
-            scene_flow=codecs.to_fixed_point(_have(world.scene_flow), codecs.LENGTH_STEP)
-        ),
-        "visible.npz": lambda: codecs.encode_arrays(visible=_have(world.visible)),
-        "camera.npz": lambda: codecs.encode_arrays(
-            intrinsics=_have(world.camera).intrinsics, world_from_camera=_have(world.camera).world_from_camera
-        ),
-        "tracks.npz": lambda: codecs.encode_arrays(
-            tracks=codecs.to_fixed_point(_have(world.tracks), codecs.LENGTH_STEP),
-            track_visibility=_have(world.track_visibility),
-        ),
-        "confidence.mkv": lambda: codecs.encode_log16(_have(world.confidence), world.fps),
-    }
-    members = {name: encode() for name, encode in encoders.items() if FIELDS_OF_MEMBER[name][0] in world.fields}
-    meta = {**world.meta, "fps": world.fps, "format": FORMAT}
-    meta["crc32"] = _checksum(meta)
-    members["meta.json"] = (json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+def encode_members(fields: Mapping[str, Any], fps: float, meta: Mapping[str, Any]) -> dict[str, bytes]:
+    """The fields that a valid world has, as named byte strings; an absent field has no member."""
+    members = {name: m.encode(fields, fps) for name, m in MEMBERS.items() if m.fields[0] in fields}
+    head = {**meta, "fps": fps, "format": FORMAT}
+    head["crc32"] = _checksum(head)
+    members["meta.json"] = (json.dumps(head, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     return members
 
 
 def decode_members(
-    members: Mapping[str, bytes], fields: Collection[str] | None = None, *, source: str = "world"
-) -> World4D:
-    """Undo `encode_members` within the codecs' bounds; with `fields`, only those.
+    members: Mapping[str, bytes], wanted: Collection[str], source: str
+) -> tuple[dict[str, Any], float, dict[str, Any]]:
+    """Undo `encode_members` within the codecs' bounds, for the wanted fields: fields, fps, meta.
 
-    Raises InputError naming `source` and the member that is missing or damaged.
+    A camera comes as its two arrays. Raises InputError naming `source` and the member that is missing or damaged.
     """
-    # World4D knows how to save itself, so its module imports this one; the way back is taken here.
-    from phys4d.world import Camera, World4D
-
-    wanted = World4D.FIELDS if fields is None else fields
-    unknown = sorted(set(wanted) - set(World4D.FIELDS))
-    if unknown:
-        raise InputError(f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(World4D.FIELDS)}")
-    member = "meta.json"
-    if member not in members:
+    name = "meta.json"
+    if name not in members:
         raise InputError(f"{source}: not a world (it has no meta.json)")
-    values: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
-        meta = _decode_meta(members[member])
-        values["fps"] = meta.pop("fps")
-        for member, data in members.items():
-            if not set(FIELDS_OF_MEMBER.get(member, ())) & set(wanted):
-                continue
-            match member:
-                case "rgb.mkv":
-                    values["rgb"] = codecs.decode_rgb(data)
-                case "depth.mkv" | "confidence.mkv":
-                    values[member.removesuffix(".mkv")] = codecs.decode_log16(data)
-                case "segmentation.mkv":
-                    values["segmentation"] = codecs.decode_ids(data)
-                case "flow.npz":
-                    steps = codecs.decode_arrays(data)["flow"]
-                    values["flow"] = codecs.from_fixed_point(steps, codecs.FLOW_STEP)
-                case "scene_flow.npz":
-                    steps = codecs.decode_arrays(data)["scene_flow"]
-                    values["scene_flow"] = codecs.from_fixed_point(steps, codecs.LENGTH_STEP)
-                case "visible.npz":
-                    values["visible"] = codecs.decode_arrays(data)["visible"]
-                case "camera.npz":
-                    arrays = codecs.decode_arrays(data)
-                    values["camera"] = Camera(arrays["intrinsics"], arrays["world_from_camera"])
-                case "tracks.npz":
-                    arrays = codecs.decode_arrays(data)
-                    values["tracks"] = codecs.from_fixed_point(arrays["tracks"], codecs.LENGTH_STEP)
-                    values["track_visibility"] = arrays["track_visibility"]
+        meta = _decode_meta(members[name])
+        fps = meta.pop("fps")
+        for name, member in MEMBERS.items():
+            if name in members and set(member.fields) & set(wanted):
+                fields |= member.decode(members[name])
     except KeyError as error:
-        raise InputError(f"{source}: {member} lacks {error}; this is not a whole world") from error
+        raise InputError(f"{source}: {name} lacks {error}; this is not a whole world") from error
     except (InputError, ValueError, TypeError) as error:
-        raise InputError(f"{source}: {member} is damaged: {error}") from error
-    return World4D(**values, meta=meta)
+        raise InputError(f"{source}: {name} is damaged: {error}") from error
+    return fields, fps, meta
 
 
 def meta_problems(meta: Any) -> list[str]:
@@ -162,14 +175,8 @@ def read_members(folder: Path, fields: Collection[str] | None = None) -> dict[st
         raise InputError(f"{folder}: no such world folder")
     if not (folder / "meta.json").is_file():
         raise InputError(f"{folder}: not a world folder (it has no meta.json)")
-    wanted = [name for name, held in FIELDS_OF_MEMBER.items() if fields is None or set(held) & set(fields)]
+    wanted = [name for name, member in MEMBERS.items() if fields is None or set(member.fields) & set(fields)]
     try:
         return {name: (folder / name).read_bytes() for name in ["meta.json", *wanted] if (folder / name).is_file()}
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
-
-
-def _have(value: Any) -> Any:
-    """Encoders run only for fields that are there; this says so to the type checker."""
-    assert value is not None
-    return value

@@ -7,7 +7,7 @@ compares two of it, viewers show it, shards store it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, no_type_check
 
@@ -142,7 +142,7 @@ class World4D:
         if path.exists() and not (path / "meta.json").is_file():
             raise InputError(f"{path}: exists and is not a world folder; choose another place")
         with new_folder(path) as folder:
-            for name, data in encode_members(self).items():
+            for name, data in self.to_members().items():
                 (folder / name).write_bytes(data)
             if self.rgb is not None:
                 (folder / "rgb.mp4").write_bytes(codecs.encode_preview(self.rgb, self.fps))
@@ -151,7 +151,28 @@ class World4D:
     @classmethod
     def load(cls, path: str | Path, *, fields: Collection[str] | None = None) -> World4D:
         """Read a world folder; with `fields`, only those. Raises InputError where it is missing or damaged."""
-        return decode_members(read_members(Path(path), fields), fields, source=str(path)).validate()
+        return cls.from_members(read_members(Path(path), fields), fields, source=str(path)).validate()
+
+    def to_members(self) -> dict[str, bytes]:
+        """A valid world as the named byte strings of a world folder or a shard; absent fields have no member."""
+        return encode_members({name: getattr(self, name) for name in self.fields}, self.fps, self.meta)
+
+    @classmethod
+    def from_members(
+        cls, members: Mapping[str, bytes], fields: Collection[str] | None = None, *, source: str = "world"
+    ) -> World4D:
+        """Undo `to_members` within the codecs' bounds; with `fields`, only those.
+
+        Raises InputError naming `source` and the member that is missing or damaged.
+        """
+        wanted = cls.FIELDS if fields is None else fields
+        unknown = sorted(set(wanted) - set(cls.FIELDS))
+        if unknown:
+            raise InputError(f"World4D has no field {', '.join(unknown)}; its fields: {', '.join(cls.FIELDS)}")
+        values, fps, meta = decode_members(members, wanted, source)
+        if "camera" in values:
+            values["camera"] = Camera(*values["camera"])
+        return cls(**values, fps=fps, meta=meta)
 
     @classmethod
     def from_video(

@@ -22,7 +22,6 @@ from webdataset.writer import TarWriter
 from phys4d.data import Item, open_dataset, write_dataset
 from phys4d.data.verify import verify
 from phys4d.errors import InputError, MissingFieldError, Phys4DWarning, WorkError
-from phys4d.members import encode_members
 from phys4d.world import World4D
 
 ARGUMENTS = {"scene": "ripples", "seed": 3, "size": [16, 24]}
@@ -166,7 +165,7 @@ def test_webdataset_reads_our_shards(dataset):
     samples = list(webdataset.WebDataset(shards, shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == [f"{i:06d}" for i in range(7)]
     for i, sample in enumerate(samples):
-        members = encode_members(tiny_worlds.make({"seed": i}))
+        members = tiny_worlds.make({"seed": i}).to_members()
         assert {name: sample[name] for name in sample if not name.startswith("__")} == members
 
 
@@ -181,7 +180,7 @@ def test_opens_tars_made_by_others(dataset, tmp_path, form):
     folder = "b" * 120 if form != tarfile.USTAR_FORMAT else "b"
     with tarfile.open(tmp_path / "theirs.tar", "w", format=form) as tar:
         for i, world in enumerate(open_dataset(dataset)):
-            for name, data in {"caption.txt": b"hello", **encode_members(world)}.items():
+            for name, data in {"caption.txt": b"hello", **world.to_members()}.items():
                 info = tarfile.TarInfo(f"{folder}/{i:03d}.{name}")
                 info.size, info.mtime = len(data), 1.5 if form == tarfile.PAX_FORMAT else 1
                 tar.addfile(info, io.BytesIO(data))

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
+import av
+import av.error
+
 from phys4d.data.recordings import read_rgbd
-from phys4d.data.shards import open_dataset
+from phys4d.data.shards import INDEX, RECORD, open_dataset
+from phys4d.data.writer import plural
 from phys4d.errors import InputError
 from phys4d.world import World4D
+
+TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
+"""FFmpeg's readers that turn any text file into a film of its letters."""
+KINDS = (
+    "A world is a world folder, a data set, a .tar shard, a video or picture file, or a folder of RGB-D frames."
+)
 
 
 def open_world(
@@ -16,19 +29,53 @@ def open_world(
     """Open a world from where it lies.
 
     path: a world folder; a data set or a shard, of which the world number `index` is taken; a video file, which
-    gives `rgb` alone; or a folder with an RGB-D recording, whose `intrinsics` are (fx, fy, cx, cy) [px].
-    Raises InputError for a path that is none of these.
+    gives `rgb` alone (a picture is a video of one frame); or a folder with an RGB-D recording, whose `intrinsics`
+    are (fx, fy, cx, cy) [px]. Raises InputError for a path that is none of these.
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path}: no such world, data set or video")
+        raise InputError(f"{path}: no such file or folder")
+    read: Callable[[Path], World4D] | None = None
     if path.is_file() and path.suffix != ".tar":
-        return World4D.from_video(path)
-    if (path / "meta.json").is_file():
-        return World4D.load(path)
-    if path.is_dir() and (any(path.glob("*.rgb.*")) or any(path.glob("*.color.*"))):
-        return read_rgbd(path, intrinsics=intrinsics)
+        read = _read_video
+    elif (path / "meta.json").is_file():
+        read = World4D.load
+    elif _is_recording(path):
+        read = functools.partial(read_rgbd, intrinsics=intrinsics)
+    if read is not None:
+        if index not in (0, -1):
+            raise InputError(f"{path}: is one world, so it has no world {index}; leave the index out")
+        return read(path)
+    if not path.is_file() and not _is_dataset(path):
+        raise InputError(f"{path}: holds no world.\n{KINDS}")
     dataset = open_dataset(path)
     if not -len(dataset) <= index < len(dataset):
-        raise InputError(f"{path}: holds {len(dataset)} worlds, so --index runs from 0 to {len(dataset) - 1}")
+        held = f"holds {plural(len(dataset), 'world')}, numbered from 0"
+        raise InputError(f"{path}: {held}; there is no world {index}")
     return dataset[index]
+
+
+def _read_video(path: Path) -> World4D:
+    try:
+        _refuse_text(path)
+        return World4D.from_video(path)
+    except InputError as error:
+        raise InputError(f"{error}.\n{KINDS}") from error
+
+
+def _refuse_text(path: Path) -> None:
+    # What cannot be opened at all is explained by the reader of videos.
+    with (
+        contextlib.suppress(av.error.FFmpegError),
+        av.open(str(path), metadata_errors="replace") as container,
+    ):
+        if container.format.name in TEXT_ART:
+            raise InputError(f"{path}: not a readable video (it is a text)")
+
+
+def _is_recording(path: Path) -> bool:
+    return path.is_dir() and (any(path.glob("*.rgb.*")) or any(path.glob("*.color.*")))
+
+
+def _is_dataset(path: Path) -> bool:
+    return (path / INDEX).is_file() or (path / RECORD).is_file() or any(path.glob("*.tar"))

@@ -135,7 +135,7 @@ def _frames(folder: Path) -> list[_Frame]:
 def _intrinsics(folder: Path, given: tuple[float, float, float, float] | None) -> Float[np.ndarray, "3 3"]:
     """K [px] of the stored pictures."""
     if given is not None:
-        if len(given) != 4 or min(given[:2]) <= 0:
+        if len(given) != 4 or not np.isfinite(given).all() or not 0.1 <= min(given[:2]) <= max(given[:2]) <= 1e6:
             raise InputError(f"intrinsics should be (fx, fy, cx, cy) in pixels, not {given}")
         fx, fy, cx, cy = given
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
@@ -143,7 +143,8 @@ def _intrinsics(folder: Path, given: tuple[float, float, float, float] | None) -
         if (folder / name).is_file():
             return _matrix(folder / name, 3)
     raise InputError(
-        f"{folder}: no {' or '.join(INTRINSICS_FILES)} there; pass intrinsics=(fx, fy, cx, cy) in pixels"
+        f"{folder}: no {' or '.join(INTRINSICS_FILES)} there;\n"
+        "pass intrinsics=(fx, fy, cx, cy) in pixels, on the command line --intrinsics FX FY CX CY"
     )
 
 

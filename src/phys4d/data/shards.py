@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from phys4d.errors import InputError, MissingFieldError
-from phys4d.members import FIELDS_OF_MEMBER, decode_members
+from phys4d.members import MEMBERS
 from phys4d.world import World4D
 
 INDEX = "index.parquet"
@@ -166,9 +166,9 @@ def concatenate(datasets: Sequence[WorldDataset]) -> WorldDataset:
 
 def load_world(path: Path, key: str, offset: int, length: int, fields: Collection[str] | None = None) -> World4D:
     """The world `key` in the bytes [offset, offset + length) of a shard; see `WorldDataset.read`."""
-    wanted = {name for name, held in FIELDS_OF_MEMBER.items() if fields is None or set(held) & set(fields)}
+    wanted = {name for name, member in MEMBERS.items() if fields is None or set(member.fields) & set(fields)}
     members = _read_members(path, key, offset, length, wanted | {"meta.json"})
-    world = decode_members(members, fields, source=f"{path}: {key}")
+    world = World4D.from_members(members, fields, source=f"{path}: {key}")
     missing = [name for name in fields or () if name not in world.fields]
     if missing:
         raise MissingFieldError(
@@ -263,7 +263,7 @@ def _scanned_row(path: Path, key: str, world: Mapping[str, Any]) -> dict[str, An
         fps = float(meta["fps"])
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: {key}.meta.json is damaged or lacks fps ({error})") from error
-    held = {field for member in world["members"] for field in FIELDS_OF_MEMBER.get(member, ())}
+    held = {field for name in world["members"] if name in MEMBERS for field in MEMBERS[name].fields}
     fields = [name for name in World4D.FIELDS if name in held]
     place = (key, path.name, world["offset"], world["length"])
     return index_row(*place, meta=meta, fields=fields, fps=fps, extent=(None, None, None))
@@ -302,7 +302,7 @@ def _read_members(path: Path, key: str, offset: int, length: int, wanted: Collec
                     f"{path}: {key} should lie in bytes {offset} to {offset + length}, but the shard has {size}; "
                     "it is cut short or not the one that was indexed: make or copy it again"
                 )
-            if length > _READ_AT_ONCE and len(wanted) < len(FIELDS_OF_MEMBER):
+            if length > _READ_AT_ONCE and len(wanted) < len(MEMBERS):
                 # Large worlds: only the wanted members are worth reading.
                 return _walk(file, offset, offset + length, key, wanted)
             file.seek(offset)

@@ -15,7 +15,7 @@ import torch
 
 from phys4d.codecs import FLOW_STEP, LENGTH_STEP
 from phys4d.data.shards import INDEX, INDEX_SCHEMA, RECORD, extent_of, load_world, open_dataset, scan_shard
-from phys4d.data.writer import read_record, record_of, sha256
+from phys4d.data.writer import plural, read_record, record_of, sha256
 from phys4d.errors import InputError, Registry
 from phys4d.geometry import motion_from_scene_flow, pixel_centres
 from phys4d.world import World4D
@@ -47,12 +47,12 @@ class Verification:
         return not self.problems
 
     def __str__(self) -> str:
-        counts = [f"{self.worlds} worlds" if self.worlds != 1 else "1 world", f"{self.frames} frames"]
+        counts = [plural(self.worlds, "world"), plural(self.frames, "frame")]
         if self.shards:
-            counts.append(f"{self.shards} shards")
+            counts.append(plural(self.shards, "shard"))
         if self.flow_error is not None:
             counts.append(f"flow within {self.flow_error:.2g} px of geometry")
-        verdict = "whole" if self.ok else f"{len(self.problems)} problems"
+        verdict = "whole" if self.ok else plural(len(self.problems), "problem")
         return "\n  ".join([f"{self.path}: {self.kind}, {verdict} ({', '.join(counts)})", *self.problems])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -34,10 +35,11 @@ import torch
 from tqdm import tqdm
 from webdataset.writer import TarWriter
 
-from phys4d.atomic import new_file, write_text
+from phys4d.atomic import explained, new_file, write_text
+from phys4d.data.cluster import shards_by_ray
 from phys4d.data.shards import INDEX, INDEX_SCHEMA, RECORD, extent_of, index_row
 from phys4d.errors import InputError, Phys4DWarning, WorkError
-from phys4d.members import FORMAT, encode_members
+from phys4d.members import FORMAT
 from phys4d.world import World4D
 
 _KEY = re.compile(r"[^\W_][\w+=,@-]{0,79}", re.ASCII)
@@ -72,6 +74,16 @@ class DatasetSummary:
     size: int
     made: int
 
+    def __str__(self) -> str:
+        made = f"{self.made} made now" if self.made else "all of them were there already"
+        worlds, shards = plural(self.worlds, "world"), plural(self.shards, "shard")
+        return f"{self.path}: {worlds} in {shards}, {self.size / 1e6:.3g} MB; {made}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number and its noun: 1 world, 2 worlds."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
 
 Make = Callable[[Any], World4D]
 
@@ -84,19 +96,24 @@ def write_dataset(
     arguments: Mapping[str, Any],
     workers: int = 1,
     shard_size: int = 64,
+    ray: bool = False,
     progress: bool = True,
+    prepare: Callable[[], object] | None = None,
 ) -> DatasetSummary:
     """Make every world of the plan and write them as a data set, in the order of the plan.
 
     make: payload -> World4D; a top-level function whose result depends on its payload alone. arguments: JSON, what
     the set is made with. A call with the same arguments continues an unfinished set and returns at once on a
-    finished one. workers: processes; 1 works in this one. The bytes do not depend on them.
+    finished one. workers: processes; 1 works in this one. ray: make whole shards as Ray tasks instead, on all the
+    machines of a cluster that share the disk of `out`. The bytes depend on neither. prepare: called once in
+    this process before the first world is made, and not at all where none is to be made.
     Raises InputError for other arguments than the folder was made with, or a folder that holds something else;
     WorkError where an item fails, a worker dies or the disk is full. Finished shards stay in every case.
     """
     out = Path(out)
-    if workers < 1 or shard_size < 1:
-        raise InputError(f"workers and shard_size must be at least 1, not {workers} and {shard_size}")
+    for name, value in {"workers": workers, "shard_size": shard_size}.items():
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
     _check_keys(plan)
     record = {
         "format": FORMAT,
@@ -117,24 +134,53 @@ def write_dataset(
         done = {name: kept for name, items in numbered.items() if (kept := _finished(out / name, items))}
         todo = {name: items for name, items in numbered.items() if name not in done}
         waiting = [item for items in todo.values() for item in items]
-        with (
-            contextlib.closing(_encoded(waiting, make, workers)) as worlds,
-            tqdm(total=len(plan), initial=len(plan) - len(waiting), unit="clip", disable=not progress) as bar,
-        ):
-            stream = _counted(worlds, bar)
-            for name, items in todo.items():
-                done[name] = write_shard(out / name, itertools.islice(stream, len(items)))
+        if waiting and prepare:
+            prepare()
+        with tqdm(total=len(plan), initial=len(plan) - len(waiting), unit="clip", disable=not progress) as bar:
+            made = _made_by_ray(out, todo, make, bar) if ray else _made_here(out, todo, make, workers, bar)
+            with contextlib.closing(made):
+                done.update(made)
         rows = [row for name in numbered for row in done[name]]
         with new_file(out / INDEX) as temporary:
             pq.write_table(pa.Table.from_pylist(rows, INDEX_SCHEMA), temporary)
         return _summary(out, numbered, len(plan), made=len(waiting))
 
 
+def _made_here(
+    out: Path, todo: Mapping[str, Sequence[Item]], make: Make, workers: int, bar: tqdm
+) -> Generator[tuple[str, list[dict[str, Any]]]]:
+    """Worlds by processes of this machine, in order; shards by this process."""
+    with contextlib.closing(
+        _encoded([item for items in todo.values() for item in items], make, workers)
+    ) as worlds:
+        stream = _counted(worlds, bar)
+        for name, items in todo.items():
+            yield name, write_shard(out / name, itertools.islice(stream, len(items)))
+
+
+def _made_by_ray(
+    out: Path, todo: Mapping[str, Sequence[Item]], make: Make, bar: tqdm
+) -> Generator[tuple[str, list[dict[str, Any]]]]:
+    """Whole shards by Ray tasks, in any order."""
+    shards = shards_by_ray(
+        functools.partial(_make_shard, make=make), {out / n: items for n, items in todo.items()}
+    )
+    with contextlib.closing(shards):
+        for path, rows in shards:
+            bar.update(len(rows))
+            yield path.name, rows
+
+
+def _make_shard(path: Path, items: Sequence[Item], make: Make) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    return write_shard(path, (encode_item(item, make) for item in items))
+
+
 def encode_item(item: Item, make: Make) -> EncodedWorld:
     """Make one world and encode it. Raises WorkError naming the item and the cause."""
     try:
         world = make(item.payload).validate()
-        members = encode_members(world)
+        members = world.to_members()
     except Exception as error:
         # The cause may not survive the way between processes; its name and words do.
         cause = f"{error}" if isinstance(error, WorkError | InputError) else f"{type(error).__name__}: {error}"
@@ -198,13 +244,9 @@ def _check_keys(plan: Sequence[Item]) -> None:
 @contextlib.contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """Make the folder and hold it: two writers would throw each other's unfinished files away."""
-    try:
+    with explained(out):
         out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(f"{out}: a file stands where a folder is needed; choose another --out") from None
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
-    handle = os.open(out, os.O_RDONLY)
+        handle = os.open(out, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

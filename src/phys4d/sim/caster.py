@@ -9,6 +9,7 @@ gives scene flow, flow, visibility and long-range tracks, for rigid and soft thi
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def render(
     size: (height, width) [px]. `rng` only chooses which surface points are tracked. The same code runs on the CPU
     and on CUDA (`device`). A BVH is built for every frame: refitted ones degrade under large motion.
     """
+    load_kernels(device)
     height, width = size
     frames = motion.frames
     with wp.ScopedDevice(warp_device(device)):
@@ -74,6 +76,7 @@ def render(
     return world
 
 
+@functools.cache
 def load_kernels(device: str | None = None) -> None:
     """Compile the kernels, once for a machine and a version; later they come from Warp's cache."""
     load_module(kernels.__name__, device)

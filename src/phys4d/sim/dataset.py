@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,14 @@ from phys4d.data.writer import DatasetSummary, Item, write_dataset
 from phys4d.errors import InputError
 from phys4d.sim.caster import load_kernels
 from phys4d.sim.catalog import SCENES
+from phys4d.sim.device import warp_device
 from phys4d.sim.simulate import check_parameters, simulate
 from phys4d.world import World4D
+
+MOST_SEED = 2**63
+"""The index of a data set keeps seeds as 64-bit integers."""
+MOST_WORLDS = 10_000_000
+"""Worlds in one data set: their plan is held in memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +55,33 @@ def simulate_dataset(
     device: str | None = None,
     workers: int = 1,
     shard_size: int = 64,
+    ray: bool = False,
     progress: bool = True,
 ) -> DatasetSummary:
     """Simulate `clips` scenes, dealt in turn over `names`, each filmed by `views` cameras, into a data set.
 
     Scene number i has the seed `seed + i // len(names)`. With `perturb` K, K perturbed repetitions stand beside
     each; the set then holds clips x (1 + K) x views worlds. Continues or returns at once as `write_dataset` does,
-    with errors as there and in `simulate`.
+    on one machine or, with `ray`, on a cluster; errors as there and in `simulate`.
     """
     for name in names:
         SCENES[name]
-    if clips < 1 or perturb < 0 or seed < 0 or not names:
-        raise InputError("there is nothing to simulate: clips must be at least 1, seed and perturb at least 0")
-    check_parameters(size=size, frames=frames, fps=fps, views=views, camera=camera)
+    if not names:
+        raise InputError("there is nothing to simulate: no scene is named")
+    at_least = {"clips": (1, clips), "seed": (0, seed), "perturb": (0, perturb), "workers": (1, workers)}
+    for name, (least, value) in at_least.items():
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    if seed + clips > MOST_SEED:
+        raise InputError(f"seed must stay below 2^63, not {seed}")
+    check_parameters(size=size, frames=frames, fps=fps, views=views, camera=camera, workers=workers)
+    worlds = clips * (1 + perturb) * views
+    if worlds > MOST_WORLDS:
+        raise InputError(
+            f"clips x (1 + perturb) x views makes {worlds} worlds; a data set holds {MOST_WORLDS}: "
+            "make several, each with its own seed"
+        )
+    warp_device(device)
     plan = [
         Clip(names[i % len(names)], seed + i // len(names), view, member, size, frames, fps, camera, device)
         for i in range(clips)
@@ -71,8 +92,6 @@ def simulate_dataset(
         "command": "simulate", "scenes": list(names), "clips": clips, "seed": seed, "size": list(size),
         "frames": frames, "fps": fps, "views": views, "perturb": perturb, "camera": camera, "device": device,
     }  # fmt: skip
-    # Here, once, and not in every worker at the same time.
-    load_kernels(device)
     return write_dataset(
         out,
         [Item(clip.key, clip) for clip in plan],
@@ -80,7 +99,10 @@ def simulate_dataset(
         arguments=arguments,
         workers=workers,
         shard_size=shard_size,
+        ray=ray,
         progress=progress,
+        # Compiled here, once, and not in every worker at the same time.
+        prepare=functools.partial(load_kernels, device),
     )
 
 

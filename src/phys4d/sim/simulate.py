@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
+from phys4d.codecs import MAX_PIXELS
 from phys4d.errors import InputError
 from phys4d.sim import caster, filming
 from phys4d.sim.catalog import SCENES, build, random_stream
@@ -13,6 +15,8 @@ from phys4d.sim.scene import SceneSpec
 from phys4d.world import World4D
 
 LIMITS = {"size": (8, 4096), "frames": (1, 4096), "fps": (1.0, 1000.0), "views": (1, 64)}
+BYTES_PER_PIXEL = 80
+"""Memory that a pixel of a frame takes at the peak, while its world is filmed and encoded (76 were measured)."""
 
 
 def simulate(
@@ -59,17 +63,32 @@ def scenes() -> list[dict[str, Any]]:
     ]
 
 
-def check_parameters(*, size: tuple[int, int], frames: int, fps: float, views: int, camera: str | None) -> None:
-    """Raise InputError for a parameter that no simulation can have, saying what it may be."""
+def check_parameters(
+    *, size: tuple[int, int], frames: int, fps: float, views: int, camera: str | None, workers: int = 1
+) -> None:
+    """Raise InputError for a parameter that no simulation can have, saying what it may be, and for a world that
+    does not fit its codecs or, `workers` at a time, this machine's memory."""
     if len(size) != 2:
         raise InputError(f"size is two numbers, height and width, not {len(size)}")
     for name, values in {"size": size, "frames": (frames,), "fps": (fps,), "views": (views,)}.items():
         low, high = LIMITS[name]
         for value in values:
             if not low <= value <= high:
-                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
+                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value}")
     if camera is not None:
         filming.MOVES[camera]
+    pixels = frames * size[0] * size[1]
+    if pixels > MAX_PIXELS:
+        raise InputError(
+            f"{frames} frames of {size[0]}x{size[1]} are {pixels / MAX_PIXELS:.2g} times what a world holds; "
+            "ask for fewer frames or a smaller size"
+        )
+    needed, there = pixels * BYTES_PER_PIXEL * workers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(
+            f"{workers} x {frames} frames of {size[0]}x{size[1]} need about {needed / 1e9:.1f} GB of memory, "
+            f"this machine has {there / 1e9:.1f}; ask for fewer frames, a smaller size or fewer workers"
+        )
 
 
 def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, Any]:

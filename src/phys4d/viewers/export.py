@@ -13,10 +13,13 @@ from jaxtyping import Float32, UInt8
 from phys4d.atomic import new_file, new_folder, write_text
 from phys4d.errors import InputError, Registry
 from phys4d.geometry import world_points
+from phys4d.members import MEMBERS
 from phys4d.viewers.glb import glb_bytes
 from phys4d.viewers.html import world_page
 from phys4d.viewers.rerun import write_recording
 from phys4d.world import World4D
+
+_WORLD_FILES = {*MEMBERS, "meta.json", "rgb.mp4"}
 
 _writers: Registry[Callable[[World4D, Path], None]] = Registry("export format")
 
@@ -28,11 +31,33 @@ def export(world: World4D, kind: str, path: str | Path) -> Path:
     glb: the points as an animation for 3D tools. rrd: a Rerun recording. world: a world folder.
     Raises InputError for an unknown kind, MissingFieldError where the world lacks what the format is about.
     """
-    write = _writers[kind]
     path = Path(path)
+    check_target(kind, path)
     world.validate()
-    write(world, path)
+    _writers[kind](world, path)
     return path
+
+
+def check_target(kind: str, path: Path, *, source: Path | None = None) -> None:
+    """Raise InputError where `export` would refuse to write, or would write over something that it did not make.
+
+    source: where the world comes from, which is no place for its export.
+    """
+    _writers[kind]
+    if not path.exists():
+        return
+    if source is not None and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the world itself; choose another place for its export")
+    if kind == "ply":
+        if not (path.is_dir() and all(map(_is_ply_frame, path.iterdir()))):
+            raise InputError(f"{path}: exists and is not a folder of ply frames; choose another place")
+    elif kind == "world":
+        if not _is_world_folder(path):
+            raise InputError(f"{path}: exists and is not a world folder; choose another place")
+    elif path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    elif path.suffix not in ("", f".{kind}"):
+        raise InputError(f"{path}: exists and is no .{kind} file; choose another place")
 
 
 def export_kinds() -> tuple[str, ...]:
@@ -54,15 +79,12 @@ def coloured_points(world: World4D, frame: int) -> tuple[Float32[np.ndarray, "N 
 
 @_writers.register("html")
 def _html(world: World4D, path: Path) -> None:
-    _refuse_folder(path)
     write_text(path, world_page(world))
 
 
 @_writers.register("ply")
 def _ply(world: World4D, path: Path) -> None:
     world.require("rgb", "depth", "camera")
-    if path.exists() and not (path.is_dir() and all(_is_ply_frame(entry) for entry in path.iterdir())):
-        raise InputError(f"{path}: exists and is not a folder of ply frames; choose another place")
     with new_folder(path) as folder:
         for frame in range(world.frames):
             (folder / f"frame_{frame:04d}.ply").write_bytes(_ply_bytes(*coloured_points(world, frame)))
@@ -70,7 +92,6 @@ def _ply(world: World4D, path: Path) -> None:
 
 @_writers.register("npz")
 def _npz(world: World4D, path: Path) -> None:
-    _refuse_folder(path)
     arrays = {name: getattr(world, name) for name in world.fields if name != "camera"}
     if world.camera is not None:
         arrays["intrinsics"] = world.camera.intrinsics
@@ -83,7 +104,6 @@ def _npz(world: World4D, path: Path) -> None:
 @_writers.register("glb")
 def _glb(world: World4D, path: Path) -> None:
     world.require("rgb", "depth", "camera")
-    _refuse_folder(path)
     clouds = [coloured_points(world, frame) for frame in range(world.frames)]
     with new_file(path) as temporary:
         temporary.write_bytes(glb_bytes(clouds, world.fps))
@@ -96,7 +116,6 @@ def _world(world: World4D, path: Path) -> None:
 
 @_writers.register("rrd")
 def _rrd(world: World4D, path: Path) -> None:
-    _refuse_folder(path)
     with new_file(path) as temporary:
         write_recording(world, temporary)
 
@@ -115,10 +134,9 @@ def _ply_bytes(points: Float32[np.ndarray, "N 3"], colours: UInt8[np.ndarray, "N
     return head.encode() + rows.tobytes()
 
 
+def _is_world_folder(path: Path) -> bool:
+    return (path / "meta.json").is_file() and all(entry.name in _WORLD_FILES for entry in path.iterdir())
+
+
 def _is_ply_frame(path: Path) -> bool:
     return path.name.startswith("frame_") and path.suffix == ".ply"
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file")
