@@ -31,7 +31,7 @@ def simulate(
     camera: str | None = None,
     device: str | None = None,
 ) -> World4D:
-    """Simulate and film one clip; the same arguments give the same world everywhere.
+    """Simulate and film one clip; the same arguments give the same world.
 
     scene: a name from `phys4d.scenes()`. size: (height, width) [px]. view: number of the camera; views of one
     seed film the same event. perturb: 0, or the number of a member of the scene's ensemble, filmed by the same
