@@ -41,6 +41,8 @@ LENGTH_STEP = 2.0**-16
 """Fixed-point step of scene flow and tracks [m]."""
 LOG_CODES = 65534
 """Intervals between the 16-bit codes 1 and 65535; code 0 is the value 0."""
+TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
+"""FFmpeg's readers that turn any text file into a film of its letters."""
 MAX_PIXELS = 2**28
 """Pixels that one encoded video may hold in all (0.75 GiB of RGB): a hostile file must not exhaust memory."""
 
@@ -183,6 +185,8 @@ def stream_video(path: str | Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"],
     try:
         # Titles in odd encodings are no reason to refuse a film.
         with av.open(str(path), metadata_errors="replace") as container:
+            if container.format.name in TEXT_ART:
+                raise InputError(f"{path}: not a readable video (it is a text)")
             if not container.streams.video:
                 raise InputError(f"{path}: has no video stream")
             stream = container.streams.video[0]

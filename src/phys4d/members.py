@@ -169,6 +169,12 @@ def _decode_meta(data: bytes) -> dict[str, Any]:
     return {key: value for key, value in meta.items() if key not in ("crc32", "format")}
 
 
+def is_world_folder(folder: Path) -> bool:
+    """Whether a folder is a stored world and nothing else, so that it may be replaced by another."""
+    files = {*MEMBERS, "meta.json", "rgb.mp4"}
+    return (folder / "meta.json").is_file() and all(entry.name in files for entry in folder.iterdir())
+
+
 def read_members(folder: Path, fields: Collection[str] | None = None) -> dict[str, bytes]:
     """The members of a world folder that `fields` (default: all) live in."""
     if not folder.exists():

@@ -20,7 +20,7 @@ from phys4d import codecs
 from phys4d.atomic import new_folder
 from phys4d.errors import InputError, MissingFieldError
 from phys4d.geometry import rigid_motion, unoccluded
-from phys4d.members import decode_members, encode_members, meta_problems, read_members
+from phys4d.members import decode_members, encode_members, is_world_folder, meta_problems, read_members
 
 SHAPES: dict[str, tuple[tuple[str, ...], type]] = {
     "rgb": (("T", "H", "W", "3"), np.uint8),
@@ -139,7 +139,7 @@ class World4D:
         """
         self.validate()
         path = Path(path)
-        if path.exists() and not (path / "meta.json").is_file():
+        if path.exists() and not is_world_folder(path):
             raise InputError(f"{path}: exists and is not a world folder; choose another place")
         with new_folder(path) as folder:
             for name, data in self.to_members().items():

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
-
-import av
-import av.error
 
 from phys4d.data.recordings import read_rgbd
 from phys4d.data.shards import INDEX, RECORD, open_dataset
@@ -16,8 +12,6 @@ from phys4d.data.writer import plural
 from phys4d.errors import InputError
 from phys4d.world import World4D
 
-TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
-"""FFmpeg's readers that turn any text file into a film of its letters."""
 KINDS = (
     "A world is a world folder, a data set, a .tar shard, a video or picture file, or a folder of RGB-D frames."
 )
@@ -57,20 +51,9 @@ def open_world(
 
 def _read_video(path: Path) -> World4D:
     try:
-        _refuse_text(path)
         return World4D.from_video(path)
     except InputError as error:
         raise InputError(f"{error}.\n{KINDS}") from error
-
-
-def _refuse_text(path: Path) -> None:
-    # What cannot be opened at all is explained by the reader of videos.
-    with (
-        contextlib.suppress(av.error.FFmpegError),
-        av.open(str(path), metadata_errors="replace") as container,
-    ):
-        if container.format.name in TEXT_ART:
-            raise InputError(f"{path}: not a readable video (it is a text)")
 
 
 def _is_recording(path: Path) -> bool:

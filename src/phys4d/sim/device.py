@@ -34,9 +34,10 @@ def warp_device(name: str | None = None) -> str:
     Raises InputError for a device that is not there.
     """
     known = [device.alias for device in wp.get_devices()]
-    if name is not None and name not in (*known, "cuda"):
-        raise InputError(unknown_name("device", name, known))
-    return str(wp.get_device(name or "cpu"))
+    chosen = {None: "cpu", "cuda": "cuda:0"}.get(name, name)
+    if chosen not in known:
+        raise InputError(unknown_name("device", str(chosen), known))
+    return str(chosen)
 
 
 def load_module(module: str, device: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from typing import Any
 
@@ -93,7 +94,7 @@ def check_parameters(
 
 def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, Any]:
     seed, perturb = source["seed"], source["perturb"]
-    return {
+    meta = {
         "prompt": spec.caption,
         "scene": spec.name,
         "category": spec.category,
@@ -109,6 +110,8 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": state,
     }
+    # Tuples become lists now, as they would on the way through a file.
+    return json.loads(json.dumps(meta))
 
 
 __all__ = ["check_parameters", "scenes", "simulate"]

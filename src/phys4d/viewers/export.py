@@ -13,13 +13,11 @@ from jaxtyping import Float32, UInt8
 from phys4d.atomic import new_file, new_folder, write_text
 from phys4d.errors import InputError, Registry
 from phys4d.geometry import world_points
-from phys4d.members import MEMBERS
+from phys4d.members import is_world_folder
 from phys4d.viewers.glb import glb_bytes
 from phys4d.viewers.html import world_page
 from phys4d.viewers.rerun import write_recording
 from phys4d.world import World4D
-
-_WORLD_FILES = {*MEMBERS, "meta.json", "rgb.mp4"}
 
 _writers: Registry[Callable[[World4D, Path], None]] = Registry("export format")
 
@@ -52,7 +50,7 @@ def check_target(kind: str, path: Path, *, source: Path | None = None) -> None:
         if not (path.is_dir() and all(map(_is_ply_frame, path.iterdir()))):
             raise InputError(f"{path}: exists and is not a folder of ply frames; choose another place")
     elif kind == "world":
-        if not _is_world_folder(path):
+        if not is_world_folder(path):
             raise InputError(f"{path}: exists and is not a world folder; choose another place")
     elif path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
@@ -132,10 +130,6 @@ def _ply_bytes(points: Float32[np.ndarray, "N 3"], colours: UInt8[np.ndarray, "N
     properties = "".join(f"property {types[kind]} {name}\n" for name, kind in layout)
     head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}end_header\n"
     return head.encode() + rows.tobytes()
-
-
-def _is_world_folder(path: Path) -> bool:
-    return (path / "meta.json").is_file() and all(entry.name in _WORLD_FILES for entry in path.iterdir())
 
 
 def _is_ply_frame(path: Path) -> bool:
