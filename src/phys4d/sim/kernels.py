@@ -18,9 +18,13 @@ CELLS = wp.constant(wp.types.vector(16, wp.int32)(1, 7, 8, 14, 4, 2, 11, 13, 0, 
 SPIRAL = wp.constant(wp.types.vector(16, wp.int32)(8, 14, 4, 2, 0, 5, 10, 15, 1, 6, 11, 12, 3, 7, 9, 13))
 FIRST = wp.constant(4)
 """Rays a pixel where these all meet the same surface in the same light; textures are filtered by themselves."""
+SHADED = wp.constant(8)
+"""Rays a pixel where they differ only in whether something near by hides the sky, which changes slowly."""
 
 GOLDEN = wp.constant(2.399963229728653)
 FAR = wp.constant(1.0e4)
+# More than there are surfaces.
+SUN = wp.constant(1 << 20)
 # How near a thing must be to darken what lies beside it [m].
 OPEN = wp.constant(0.7)
 TEXTURE = wp.constant(256)
@@ -290,10 +294,11 @@ def shade(
 ):
     """Linear RGB toward the eye: suns with soft shadows, sky with one occlusion ray, and a gloss highlight.
 
-    Also a number that tells which surface was met, whether a sun reached it and whether something hid the sky.
+    Also a number that tells which surface was met and how many suns reached it, and whether something hid the sky.
     """
     s = surfaces.owner[hit.face]
-    meets = 1 + 4 * s
+    meets = 1 + s
+    hidden = int(0)
     point = origin + hit.t * direction
     view = -wp.normalize(direction)
     geometric = wp.normalize(hit.normal)
@@ -323,7 +328,7 @@ def shade(
         lit = facing > 0.0 and wp.dot(geometric, toward) > 0.0
         if lit:
             if not wp.mesh_query_ray_anyhit(surfaces.mesh[t], start, toward, 60.0):
-                meets += 1
+                meets += SUN
                 light += facing * lights.colour[k]
                 half = wp.normalize(toward + view)
                 shine += lights.colour[k] * (
@@ -335,7 +340,7 @@ def shade(
     if wp.dot(upward, geometric) < 0.0:
         upward = upward - 2.0 * wp.dot(upward, geometric) * geometric
     if wp.mesh_query_ray_anyhit(surfaces.mesh[t], start, upward, OPEN):
-        meets += 2
+        hidden = int(1)
         light += 0.12 * lights.horizon
     elif upward[2] < 0.0:
         light += 0.25 * lights.horizon
@@ -346,7 +351,7 @@ def shade(
     fresnel = 0.04 + 0.3 * wp.pow(graze, 5.0)
     mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
     colour = wp.cw_mul(albedo, light) * 0.62 + shine + gloss * fresnel * sky_radiance(lights, mirrored)
-    return colour, meets
+    return colour, meets, hidden
 
 
 @wp.func
@@ -369,16 +374,17 @@ def cast_colour(
     lights: LightArrays,
     rgb: wp.array4d(dtype=wp.uint8),
 ):
-    """The mean of up to 4x4 shaded rays a pixel: all of them only where the first four meet different things."""
+    """The mean of 4 to 16 shaded rays a pixel: as many as what the first of them meet calls for."""
     t, i, j = wp.tid()
     eye = eye_position(camera, t)
     spread = 1.0 / (2.0 * camera.pinhole[t][0])
     total = wp.vec3(0.0, 0.0, 0.0)
     met = int(-1)
-    mixed = int(0)
+    covered = int(0)
+    wanted = int(FIRST)
     count = int(0)
     for k in range(SAMPLES):
-        if k < FIRST or mixed == 1:
+        if k < wanted:
             cell = CELLS[k]
             x = float(j) + (float(cell % 4) + 0.5) / 4.0
             y = float(i) + (float(cell / 4) + 0.5) / 4.0
@@ -386,11 +392,15 @@ def cast_colour(
             hit = wp.mesh_query_ray(surfaces.mesh[t], eye, direction, FAR)
             colour = sky_radiance(lights, wp.normalize(direction))
             meets = int(0)
+            hidden = int(0)
             if hit.result:
-                colour, meets = shade(surfaces, lights, t, hit, eye, direction, spread, SPIRAL[k])
+                colour, meets, hidden = shade(surfaces, lights, t, hit, eye, direction, spread, SPIRAL[k])
+            if k > 0 and hidden != covered:
+                wanted = wp.max(wanted, SHADED)
             if k > 0 and meets != met:
-                mixed = 1
+                wanted = int(SAMPLES)
             met = meets
+            covered = hidden
             count += 1
             # Clipped before the mean, or one bright sample would jag the edge of a highlight.
             total += wp.vec3(wp.min(colour[0], 2.0), wp.min(colour[1], 2.0), wp.min(colour[2], 2.0))
