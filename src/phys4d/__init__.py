@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'phys4d' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
-    if name == "World4D":
+    if not name.endswith("Error"):
         # In a notebook a world shows itself through the viewers; they set the hook when they are loaded.
         importlib.import_module("phys4d.viewers")
     globals()[name] = value
