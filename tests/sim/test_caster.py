@@ -252,8 +252,8 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
 def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
     """Pairs of frames, zoomed in on what moves most between them (any intrinsics must do), and their albedo.
 
-    Light stays where it is while a ball turns, and would pass for motion. So each pair is filmed twice, with a fine
-    black and white pattern on every body and without: their ratio is the pattern alone.
+    Light stays where it is while a ball turns, and would pass for motion. So each pair is filmed twice, with a
+    fine black and white pattern on every body and without: their ratio is the pattern alone.
     """
     spec = build(name, seed)
     motion = engine_of(spec.engine)(spec, 33, 24.0)
