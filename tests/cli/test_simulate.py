@@ -158,7 +158,7 @@ def test_an_interrupted_simulation_continues_to_the_same_bytes(run, uninterrupte
     process = start(*SLOW, "--out", out)
     wait_for(lambda: (out / "shard-000000.json").exists(), process)
     process.send_signal(end)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert not (out / "index.parquet").exists()
     assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     if end == signal.SIGINT:

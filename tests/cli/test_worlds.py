@@ -238,7 +238,7 @@ def test_view_serves_this_machine_alone_and_ends_on_interrupt(world):
         connection.close()
         assert "ball_drop" in page
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
     finally:
         process.kill()

@@ -90,7 +90,7 @@ def test_ctrl_c_ends_without_a_traceback():
         url = line.split()[0]
         assert urllib.request.urlopen(url, timeout=10).read() == b"hello"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "ended" in out
     assert err == ""
