@@ -17,10 +17,10 @@ MARGIN = 0.12
 """Share of the picture's half width that is kept free around what matters."""
 
 MOVES: Registry[tuple[float, float]] = Registry("camera")
-"""How cameras move, by name: the turn about the scene [rad] and the growth of the distance over a whole clip."""
+"""How cameras move, by name: turn about the scene [rad] and relative change of distance, over a whole clip."""
 MOVES.register("static")((0.0, 0.0))
 MOVES.register("orbit")((math.radians(24), 0.0))
-MOVES.register("dolly")((0.0, -0.25))
+MOVES.register("dolly")((0.0, 0.25))
 
 
 def film(
@@ -44,7 +44,6 @@ def film(
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     share = np.linspace(-0.5, 0.5, motion.frames) if motion.frames > 1 else np.zeros(1)
     angles = azimuth + sign * turn * share
-    # At the height of the eye, not along the line of sight: a camera must not dive into the floor.
     outward = np.stack(
         [
             np.cos(angles) * math.cos(elevation),
@@ -55,8 +54,8 @@ def film(
     )
     intrinsics = intrinsics_from_fov(fov, *size)
     distance = max(_distance(points - target, -direction, intrinsics.numpy(), size) for direction in outward)
-    # A dolly ends at the distance that just holds everything.
-    distances = distance * (1 + abs(growth) * (0.5 - sign * share)) if growth else np.full_like(angles, distance)
+    # The near end of a dolly, its first or its last frame, just holds everything.
+    distances = distance * (1 + growth * (0.5 - sign * share))
     eye = target + outward * distances[:, None]
     pose = look_at(torch.tensor(eye), torch.tensor(np.broadcast_to(target, eye.shape).copy()))
     camera = Camera(

@@ -7,6 +7,7 @@ piece of surface, which makes scene flow, flow, visibility and tracks exact by c
 from __future__ import annotations
 
 from phys4d.sim.device import wp
+from phys4d.sim.textures import SIZE
 
 wp.set_module_options({"enable_backward": False})
 
@@ -27,8 +28,8 @@ FAR = wp.constant(1.0e4)
 SUN = wp.constant(1 << 20)
 # How near a thing must be to darken what lies beside it [m].
 OPEN = wp.constant(0.7)
-TEXTURE = wp.constant(256)
-TEXTURE_LEVELS = wp.constant(8)
+TEXTURE = wp.constant(SIZE)
+TEXTURE_LEVELS = wp.constant(SIZE.bit_length() - 1)
 
 
 @wp.struct

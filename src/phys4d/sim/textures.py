@@ -14,8 +14,6 @@ from scipy import ndimage
 from phys4d.errors import Registry
 
 SIZE = 256
-LEVELS = SIZE.bit_length()
-"""256, 128, ..., 1."""
 
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 PATTERNS: Registry[Pattern] = Registry("texture")
