@@ -144,7 +144,7 @@ def test_preview_plays_the_same_film(tmp_path):
     t, y, x = np.mgrid[:5, :33, :47]
     rgb = np.stack([x * 4 + t * 5, y * 5, 255 - x * 4], axis=-1).clip(0, 255).astype(np.uint8)
     (tmp_path / "film.mp4").write_bytes(codecs.encode_preview(rgb, 10.0))
-    frames, times = codecs.read_video(tmp_path / "film.mp4")
+    frames, times = map(np.array, zip(*codecs.stream_video(tmp_path / "film.mp4")))
     assert frames.shape == (5, 34, 48, 3)
     np.testing.assert_allclose(times, np.arange(5) / 10, atol=1e-3)
     assert np.abs(frames[:, :33, :47].astype(int) - rgb).mean() < 6

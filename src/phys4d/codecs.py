@@ -208,22 +208,6 @@ def stream_video(path: str | Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"],
         raise InputError(f"{path}: the video has no frames")
 
 
-def read_video(path: str | Path, *, max_frames: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """All frames of any video file, (T,H,W,3) uint8 sRGB, upright, and their times (T,) [s] from the first.
-
-    Raises InputError for a missing file, a file that is no video, a video without frames or too large a one.
-    """
-    frames: list[np.ndarray] = []
-    times: list[float] = []
-    for image, time in stream_video(path):
-        frames.append(image)
-        times.append(time)
-        check_memory(path, len(frames), image)
-        if len(frames) == max_frames:
-            break
-    return np.stack(frames), np.array(times, dtype=np.float64)
-
-
 def frame_interval(path: str | Path) -> float:
     """Median time between the frames of a video [s], from its packets alone; 0 where they do not tell."""
     try:
