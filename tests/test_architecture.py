@@ -18,11 +18,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "phys4d"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("geometry", "codecs", "errors", "atomic"),
-    ("world", "members", "data"),
+    ("world", "members", "pictures", "data"),
     ("sim", "backbones", "heads", "teachers"),
-    ("model", "losses", "rewards", "evaluation"),
+    ("model", "storage", "sampling", "losses", "rewards", "evaluation"),
     ("training",),
-    ("recipes", "viewers", "demo", "gallery", "about", "usage", "cli", "__main__"),
+    ("recipes", "viewers", "judge", "demo", "gallery", "about", "usage", "cli", "__main__"),
 )
 """Rooms (the first name below phys4d) by floor, from the ground up."""
 
@@ -108,6 +108,36 @@ def size_faults(root: Path) -> list[str]:
     return faults
 
 
+PICKLES = ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
+
+
+def pickle_faults(root: Path) -> list[str]:
+    """Whatever could run code that a file brings along: pickles, read by whichever door."""
+    faults = []
+    for path, name, tree in modules(root):
+        where = path.relative_to(root)
+        # Naming the errors of a pickle harms nobody.
+        faults += [
+            f"{where}:{line}: imports {target}"
+            for line, target in imports(tree, name)
+            if target.split(".")[0] in PICKLES and target != "pickle" and not target.endswith("Error")
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+                if not node.attr.endswith("Error"):
+                    faults.append(f"{where}:{node.lineno}: pickle.{node.attr}")
+                continue
+            if not isinstance(node, ast.Call):
+                continue
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            said = ast.unparse(node.func)
+            if said == "torch.load" and options.get("weights_only") != "True":
+                faults.append(f"{where}:{node.lineno}: torch.load without weights_only=True")
+            if options.get("allow_pickle", "False") != "False" or said.endswith("read_pickle"):
+                faults.append(f"{where}:{node.lineno}: {said} of a pickle")
+    return faults
+
+
 HOME = re.compile(r"(?:/home/|/Users/|/root/|[A-Z]:\\Users\\)\w")
 
 
@@ -122,7 +152,7 @@ def home_faults(root: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("rule", [floor_faults, torchvision_faults, size_faults, home_faults])
+@pytest.mark.parametrize("rule", [floor_faults, torchvision_faults, pickle_faults, size_faults, home_faults])
 def test_the_house_keeps_its_rules(rule):
     assert rule(SOURCE) == []
 
@@ -224,8 +254,16 @@ def test_other_planted_faults_are_seen(tmp_path):
         "vision.py": "def f():\n    from torchvision.ops import nms\n",
         "harmless.py": "import torchvisionary\n# torchvision is not welcome here\n",
         "path.py": 'DATA = "/ho' + 'me/ada/data"\n',
+        "jar.py": "import dill\nfrom pickle import loads\n",
+        "load.py": "import torch\na = torch.load(p)\nb = torch.load(p, weights_only=False)\n",
+        "open.py": "import pickle\na = pickle.loads(b)\n",
+        "npz.py": "import numpy as np\na = np.load(p, allow_pickle=True)\n",
+        "safe.py": "a = torch.load(p, weights_only=True)\nb = np.load(p, allow_pickle=False)\n"
+        "import pickle\ntry:\n    f()\nexcept pickle.UnpicklingError:\n    pass\n",
     }
     root = plant(tmp_path, files)
     assert [fault.split(":")[0] for fault in size_faults(root)] == ["long.py", "sim/utils.py"]
     assert torchvision_faults(root) == ["vision.py:2: imports torchvision.ops.nms"]
     assert [fault.split(":")[0] for fault in home_faults(root)] == ["path.py"]
+    jars = [fault.split(": ")[0] for fault in pickle_faults(root)]
+    assert jars == ["jar.py:1", "jar.py:2", "load.py:2", "load.py:3", "npz.py:2", "open.py:2"]

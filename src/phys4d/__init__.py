@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from phys4d.data.recordings import read_rgbd
     from phys4d.data.shards import open_dataset
     from phys4d.errors import InputError, MissingFieldError, Phys4DError, WorkError
+    from phys4d.evaluation import Report, evaluate
+    from phys4d.model import WorldModel
     from phys4d.sim.dataset import simulate_dataset
     from phys4d.sim.simulate import scenes, simulate
     from phys4d.viewers import export
@@ -23,8 +25,11 @@ _HOME = {
     "InputError": "phys4d.errors",
     "MissingFieldError": "phys4d.errors",
     "Phys4DError": "phys4d.errors",
+    "Report": "phys4d.evaluation",
     "WorkError": "phys4d.errors",
     "World4D": "phys4d.world",
+    "WorldModel": "phys4d.model",
+    "evaluate": "phys4d.evaluation",
     "export": "phys4d.viewers",
     "open_dataset": "phys4d.data.shards",
     "open_world": "phys4d.data.opening",
@@ -41,9 +46,12 @@ __all__ = [
     "InputError",
     "MissingFieldError",
     "Phys4DError",
+    "Report",
     "WorkError",
     "World4D",
+    "WorldModel",
     "__version__",
+    "evaluate",
     "export",
     "open_dataset",
     "open_world",

@@ -54,31 +54,32 @@ def usage_problem(function: Callable[..., Any], words: list[str]) -> str | None:
         for value in values:
             if not _is_a(kind, value):
                 return f"{name} takes {metavar}: {value!r} is no {'whole ' if kind is int else ''}number"
-    if len(loose) > len(positionals):
-        return f"{loose[len(positionals)]!r} is one word too many"
+    most = sum(place.most for place in positionals)
+    if len(loose) > most:
+        return f"{loose[most]!r} is one word too many"
     unsaid = [f"{name} {o.metavar}" for name, o in options.items() if o.required and name not in given]
-    missing = positionals[len(loose) :] + unsaid
+    missing = [place.metavar for place in positionals[len(loose) :]] + unsaid
     return f"missing: {', '.join(missing)}" if missing else None
 
 
-def _accepted(function: Callable[..., Any]) -> tuple[dict[str, _Option], list[str]]:
-    """The options of a command by their names, and the metavars of its positional arguments."""
+def _accepted(function: Callable[..., Any]) -> tuple[dict[str, _Option], list[_Option]]:
+    """The options of a command by their names, and its positional arguments, of which the last may be several."""
     options: dict[str, _Option] = {}
-    positionals: list[str] = []
+    positionals: list[_Option] = []
     hints = get_type_hints(function, include_extras=True)
     for parameter in inspect.signature(function).parameters.values():
         kind, *notes = get_args(hints[parameter.name])
         described: Any = next(note for note in notes if hasattr(note, "metavar"))
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positionals.append(described.metavar)
-            continue
         if type(None) in get_args(kind):
             kind = get_args(kind)[0]
         parts = get_args(kind)
         least, most = (1, MANY) if Ellipsis in parts else (len(parts) or int(kind is not bool),) * 2
-        flag = "--" + (described.name or parameter.name.replace("_", "-"))
         required = parameter.default is parameter.empty
-        options[flag] = _Option(parts[0] if parts else kind, least, most, described.metavar, required)
+        option = _Option(parts[0] if parts else kind, least, most, described.metavar, required)
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positionals.append(option)
+        else:
+            options["--" + (described.name or parameter.name.replace("_", "-"))] = option
     return options, positionals
 
 

@@ -47,8 +47,8 @@ def test_help_lists_the_commands_and_exit_codes(capsys):
 
 
 WORDS = [
-    ("", "say what to do: phys4d simulate|view|export|verify|info|demo"),
-    ("simulat", "unknown command 'simulat'. Did you mean 'simulate'?\nKnown: demo, export,"),
+    ("", "say what to do: phys4d simulate|label|train|generate|lift|evaluate|view|export|verify|info|demo"),
+    ("simulat", "unknown command 'simulat'. Did you mean 'simulate'?\nKnown: demo, evaluate, export,"),
     ("--verbose", "--verbose comes before the command; say phys4d simulate|"),
     ("--seed 3 simulate", "--seed comes before the command"),
     ("simulate", "missing: --out DATA"),
@@ -71,7 +71,18 @@ WORDS = [
     ("simulate --out x --clips 2.5", "--clips takes N: '2.5' is no whole number"),
     ("simulate --out x --fps fast", "--fps takes RATE: 'fast' is no number"),
     ("view x --intrinsics 1 2", "--intrinsics takes FX FY CX CY, not 1 2"),
-    ("demo --size big", "--size takes H W, not big"),
+    ("label --out x", "missing: VIDEOS"),
+    ("train --data a --out x", "missing: base|pretrain|finetune|reinforce"),
+    ("train base pretrain --out x --data a", "'pretrain' is one word too many"),
+    ("train base --out x", "missing: --data PATH ..."),
+    ("train base --out x --data", "--data takes PATH ..., not nothing"),
+    ("train base --out x --data a --set", "--set takes KEY=VALUE ..., not nothing"),
+    ("generate --out x", "missing: --image FILE ..."),
+    ("generate --out x --image a --frames many", "--frames takes N: 'many' is no whole number"),
+    ("lift --out x", "missing: VIDEO"),
+    ("lift a b --out x", "'b' is one word too many"),
+    ("evaluate --modell nano", "no option --modell. Did you mean --model?"),
+    ("demo --seed big", "--seed takes N: 'big' is no whole number"),
 ]
 
 
@@ -165,9 +176,30 @@ def test_info(run):
     code, out, err = run("info")
     assert (code, err) == (0, "")
     assert out.startswith(f"phys4d {importlib.metadata.version('phys4d')} ")
-    for part in ("torch ", "mujoco ", "cpu ", "ball_drop", "A row of {count} {stuff} dominoes"):
+    for part in (
+        "torch ", "peft ", "safetensors ", "opencv-python-headless ", "mujoco ", "cpu ", "ball_drop",
+        "A row of {count} {stuff} dominoes",
+    ):  # fmt: skip
         assert part in out
     assert run("--version")[:2] == (0, f"phys4d {importlib.metadata.version('phys4d')}\n")
+
+
+def test_info_says_what_is_known_by_name(run, monkeypatch, tmp_path):
+    from phys4d.backbones import backbones
+    from phys4d.teachers import depth_teachers, flow_teachers
+
+    monkeypatch.setattr("phys4d.storage.SHIPPED", tmp_path)
+    assert "models     none shipped; train one" in run("info")[1]
+    for name in ("nano", "nano-base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    lines = run("info")[1].splitlines()
+    assert "models     nano, nano-base" in lines
+    assert f"backbones  {', '.join(backbones)}" in lines
+    for kind, teachers in (("depth", depth_teachers), ("flow ", flow_teachers)):
+        for name in teachers:
+            line = next(line for line in lines if line.startswith(f"{kind} by   {name}: "))
+            assert teachers[name].licence in line
 
 
 def test_unforeseen_errors_are_owned_up_to(capsys, monkeypatch):

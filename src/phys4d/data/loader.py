@@ -36,6 +36,7 @@ class TrainingLoader:
     drop_last: bool
     rank: int
     world_size: int
+    cache: bool = False
 
     def __len__(self) -> int:
         """Batches of one epoch, on every rank."""
@@ -57,14 +58,15 @@ class TrainingLoader:
             first = 0
 
     def __iter__(self) -> Iterator[Batch]:
+        workers = 0 if self.cache else self.workers
         batches = DataLoader(
-            _Batches(self.dataset, self.fields),
+            _Batches(self.dataset, self.fields, cache=self.cache),
             batch_size=None,
             sampler=_Order(self),
-            num_workers=self.workers,
+            num_workers=workers,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
-            multiprocessing_context="spawn" if self.workers else None,
+            multiprocessing_context="spawn" if workers else None,
             # A generator of its own: the global one belongs to the training, which must not depend on this.
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -98,6 +100,7 @@ def training_loader(
     drop_last: bool = True,
     rank: int = 0,
     world_size: int = 1,
+    cache: bool = False,
 ) -> TrainingLoader:
     """Shuffled batches of `fields`, endless unless `epochs` says how many.
 
@@ -107,7 +110,8 @@ def training_loader(
 
     The order depends on seed and epoch alone, each world comes once an epoch, and rank r of `world_size` gets its
     share of every global batch. To resume, pass as `start` the number of batches already taken since `epoch`; it
-    may exceed an epoch. workers: decoding processes.
+    may exceed an epoch. workers: decoding processes. cache: keep what was decoded in memory, in this process (then
+    `workers` is not used): small data, read many times.
     Raises MissingFieldError where a world lacks a field, InputError for worlds of several sizes or too few.
     """
     data = dataset if isinstance(dataset, WorldDataset) else concatenate(dataset)
@@ -132,6 +136,7 @@ def training_loader(
         drop_last=drop_last,
         rank=rank,
         world_size=world_size,
+        cache=cache,
     )
     if not len(loader):
         ranks = f" on each of {world_size} ranks" if world_size > 1 else ""
@@ -215,16 +220,24 @@ class _Arrays(dict[str, Any]):
 class _Batches(Dataset[Any]):
     """Batches by their list of indices. Errors travel as values: torch would wrap their words in tracebacks."""
 
-    def __init__(self, dataset: WorldDataset, fields: tuple[str, ...]) -> None:
+    def __init__(self, dataset: WorldDataset, fields: tuple[str, ...], *, cache: bool) -> None:
         self.dataset, self.fields = dataset, fields
+        self.kept: dict[int, World4D] | None = {} if cache else None
 
     def __getitem__(self, indices: list[int]) -> _Arrays | Phys4DError:
         try:
-            worlds = [self.dataset.read(i, self.fields) for i in indices]
+            worlds = [self._read(i) for i in indices]
             keys = [self.dataset.index.column("key")[i].as_py() for i in indices]
             return _collate(worlds, keys, self.fields)
         except Phys4DError as error:
             return error
+
+    def _read(self, i: int) -> World4D:
+        if self.kept is None:
+            return self.dataset.read(i, self.fields)
+        if i not in self.kept:
+            self.kept[i] = self.dataset.read(i, self.fields)
+        return self.kept[i]
 
 
 class _Order(Sampler[list[int]]):

@@ -1,6 +1,7 @@
 """Is it whole? Everything in a world, a shard or a data set is read, decoded and compared with what it claims.
 
-What is damaged is listed, not raised. Rooms above register what they store with `verifiers`.
+What is damaged is listed, not raised. `verifiers` takes further kinds: `phys4d.cli.checks` adds models, training
+runs and reports.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Verification:
     flow_error: float | None = None
     """Disagreement of flow and geometry beyond their codecs' bounds [px], at FLOW_SHARE of the pixels: the largest
     among the worlds where both are exact."""
+    others: list[str] = dataclasses.field(default_factory=list)
+    """What else there was, in words, e.g. "3 checkpoints"."""
     problems: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -48,7 +51,9 @@ class Verification:
         return not self.problems
 
     def __str__(self) -> str:
-        counts = [plural(self.worlds, "world"), plural(self.frames, "frame")]
+        counts = list(self.others)
+        if self.worlds or not self.others:
+            counts += [plural(self.worlds, "world"), plural(self.frames, "frame")]
         if self.shards:
             counts.append(plural(self.shards, "shard"))
         if self.flow_error is not None:

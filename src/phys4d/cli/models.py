@@ -1,0 +1,184 @@
+"""Commands that train models, use them and judge what they make.
+
+Heavy modules are imported inside the commands, so that --help and typing errors answer at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from phys4d.cli.app import Count, arg, command
+from phys4d.errors import InputError, unknown_name
+
+Model = Annotated[str, arg(metavar="MODEL")]
+Paths = Annotated[tuple[Path, ...], arg(metavar="PATH ...", help_behavior_hint="")]
+
+
+@command
+def train(
+    stage: Annotated[tyro.conf.Positional[str], arg(metavar="base|pretrain|finetune|reinforce")],
+    /,
+    *,
+    out: Annotated[Path, arg(metavar="RUN")],
+    data: Paths,
+    recipe: Annotated[str, arg(metavar="NAME")] = "nano",
+    init: Annotated[str, arg(metavar="MODEL", help_behavior_hint="(default: the recipe's own)")] = "",
+    held_out: Paths = (),
+    set_: Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")] = (),
+    resume: Annotated[bool, arg(help_behavior_hint="")] = False,
+    dry_run: Annotated[bool, arg(help_behavior_hint="")] = False,
+) -> None:
+    """Run one stage of training; the model is in RUN/final.
+
+    Args:
+        stage: base (RGB alone), pretrain (heads, pseudo-labels), finetune (adapter and heads, the simulator's
+            truth), reinforce (4D Chamfer reward).
+        out: folder of the run.
+        data: data sets; for pretrain also videos.
+        recipe: settings to start from (nano, debug).
+        init: model to start from: a name or a folder.
+        held_out: data sets that are only validated on; otherwise some scenes of --data are kept apart.
+        set_: change settings, e.g. --set steps=100 lr=1e-4.
+        resume: go on from the last checkpoint; exits at once where the run is finished.
+        dry_run: build everything and take the loss of one batch, without training.
+    """
+    from phys4d.recipes import recipes
+    from phys4d.training.config import override
+    from phys4d.training.run import STAGES
+    from phys4d.training.run import train as run_training
+
+    if stage not in STAGES:
+        raise InputError(unknown_name("stage", stage, STAGES))
+    chosen = recipes[recipe]()
+    config = override(chosen.settings(stage), set_)
+    run_training(
+        stage,
+        config,
+        chosen.model(stage, init or None),
+        data,
+        out,
+        held_out=held_out,
+        resume=resume,
+        dry_run=dry_run,
+    )
+
+
+@command
+def generate(
+    *,
+    image: Annotated[tuple[Path, ...], arg(metavar="FILE ...")],
+    out: Annotated[Path, arg(metavar="WORLD")],
+    model: Model = "nano",
+    prompt: Annotated[str, arg(metavar="TEXT", help_behavior_hint="")] = "",
+    seed: Count = 0,
+    frames: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one window)")] = None,
+    steps: Count = 8,
+) -> None:
+    """Make a 4D world that begins with a picture.
+
+    Args:
+        image: the first frame; several: the first frames in order, from which velocities can be seen.
+        out: world folder to write.
+        model: a name (nano, nano-base) or the folder of a model.
+        prompt: what happens, in words.
+        seed: the same seed gives the same world.
+        frames: longer worlds are made window by window.
+        steps: of the sampler.
+    """
+    import numpy as np
+
+    from phys4d.model import WorldModel
+    from phys4d.pictures import read_frames
+
+    maker = WorldModel.from_pretrained(model)
+    context = np.concatenate([read_frames(path, maker.backbone.size) for path in image])
+    world = maker.generate(context, prompt, seed=seed, frames=frames, steps=steps)
+    world.meta["source"] = image[0].name
+    print(f"{world.save(out)}: {world}")
+
+
+@command
+def lift(
+    video: Annotated[tyro.conf.Positional[Path], arg(metavar="VIDEO")],
+    /,
+    *,
+    out: Annotated[Path, arg(metavar="WORLD")],
+    model: Model = "nano",
+    prompt: Annotated[str, arg(metavar="TEXT", help_behavior_hint="")] = "",
+) -> None:
+    """Make a 4D world of an RGB video: depth, motion and cameras.
+
+    Args:
+        video: a video file; it is cropped and resampled to the model's size and frame rate.
+        out: world folder to write.
+        model: a name (nano) or the folder of a model with heads.
+        prompt: what is to be seen, in words.
+    """
+    from phys4d.model import WorldModel
+
+    world = WorldModel.from_pretrained(model).lift(video, prompt=prompt)
+    print(f"{world.save(out)}: {world}")
+
+
+@command
+def evaluate(
+    *,
+    out: Annotated[Path | None, arg(metavar="REPORT", help_behavior_hint="")] = None,
+    model: Annotated[str, arg(metavar="MODEL", help_behavior_hint="")] = "",
+    data: Annotated[Path | None, arg(metavar="DATA", help_behavior_hint="")] = None,
+    prediction: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None,
+    reference: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None,
+    mode: Annotated[str, arg(metavar="generate|lift")] = "generate",
+    lifter: Annotated[str, arg(metavar="MODEL", help_behavior_hint="(default: the model's own heads)")] = "",
+    compare: Annotated[tuple[Path, ...], arg(metavar="REPORT_A REPORT_B", help_behavior_hint="")] = (),
+    limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None,
+    steps: Count = 8,
+    seed: Count = 0,
+) -> None:
+    """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
+
+    Either a model on a data set, or predicted worlds against references, or two reports against each other.
+
+    Args:
+        out: folder of the report.
+        model: a name or a folder; it makes (or lifts) a world for each world of --data.
+        data: data set with the references.
+        prediction: a data set, a world folder, or a folder of world folders.
+        reference: the same, in the same order; folders of worlds pair up by their names.
+        mode: generate: from the reference's first frames; lift: from its RGB.
+        lifter: model that reads depth and motion off the RGB, so that models are judged by one instrument.
+        compare: two reports: which differences are beyond their intervals.
+        limit: at most so many worlds, evenly from the whole.
+        steps: of the sampler.
+        seed: of generations and of the bootstrap.
+    """
+    from phys4d.judge import evaluate_model, evaluate_worlds
+
+    if compare:
+        from phys4d.evaluation import Report
+        from phys4d.evaluation import compare as differences
+
+        if len(compare) != 2 or out or model or data or prediction or reference:
+            raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
+        print(differences(Report.load(compare[0]), Report.load(compare[1])))
+        return
+    if bool(model) == (prediction is not None) or (model and reference) or (prediction and (data or lifter)):
+        raise InputError(
+            "say what to evaluate: --model M --data DATA, or --prediction DIR [--reference DIR], or --compare A B"
+        )
+    if out is None:
+        raise InputError("say where the report goes: --out REPORT")
+    if model:
+        if data is None:
+            raise InputError("--model needs --data, the worlds it is judged by")
+        report = evaluate_model(
+            model, data, out, mode=mode, lifter=lifter or None, limit=limit, steps=steps, seed=seed
+        )
+    else:
+        assert prediction is not None
+        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed)
+    print(report.table())
+    print(out)

@@ -1,0 +1,34 @@
+"""The recipe of the embedded model: two CPU cores, hours for the base and minutes for each stage."""
+
+from __future__ import annotations
+
+import torch
+
+from phys4d.backbones import backbones
+from phys4d.model import WorldModel
+from phys4d.recipes.recipe import Recipe, recipes
+from phys4d.training.base import BaseConfig
+from phys4d.training.finetune import FinetuneConfig
+from phys4d.training.pretrain import PretrainConfig
+from phys4d.training.reinforce import ReinforceConfig
+
+
+def untrained() -> WorldModel:
+    """A nano of random weights, always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return WorldModel(backbones["nano"]())
+
+
+@recipes.register("nano")
+def nano() -> Recipe:
+    return Recipe(
+        start=untrained,
+        init="nano-base",
+        base=BaseConfig(
+            steps=1000, batch_size=4, lr=1.2e-3, warmup=100, ema=0.997, validate_every=250, checkpoint_every=125
+        ),
+        pretrain=PretrainConfig(steps=300, batch_size=8, lr=1e-3, ema=0.98, validate_every=100),
+        finetune=FinetuneConfig(steps=300, batch_size=8, lr=5e-4, ema=0.98, validate_every=100),
+        reinforce=ReinforceConfig(steps=80, lr=2e-4, validate_every=20, checkpoint_every=20),
+    )

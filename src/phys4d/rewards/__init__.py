@@ -1,0 +1,28 @@
+"""Rewards of stage 3, the advantages that follow from them, and the guards that are never rewarded.
+
+A reward judges a lifted rollout against a scene that was prepared once: `rewards["chamfer"](world, scene)`. A new
+one is a function with that signature in a file here, filed under its name.
+"""
+
+from phys4d.rewards.advantage import advantages
+from phys4d.rewards.chamfer import chamfer_skill
+from phys4d.rewards.guards import diversity, rgb_mask_iou, sharpness
+from phys4d.rewards.registry import DEFAULT, Reward, RewardParts, rewards
+from phys4d.rewards.scene import Errors, Lift, RewardScene, measure, prepare_scene
+
+__all__ = [
+    "DEFAULT",
+    "Errors",
+    "Lift",
+    "Reward",
+    "RewardParts",
+    "RewardScene",
+    "advantages",
+    "chamfer_skill",
+    "diversity",
+    "measure",
+    "prepare_scene",
+    "rewards",
+    "rgb_mask_iou",
+    "sharpness",
+]

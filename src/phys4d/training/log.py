@@ -1,0 +1,33 @@
+"""What a run tells while it goes on: numbers by step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from phys4d.atomic import write_text
+
+
+class RunLog:
+    """Numbers to `RUN/log.jsonl` and to TensorBoard. start: the step from which the run goes on."""
+
+    def __init__(self, run: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        run.mkdir(parents=True, exist_ok=True)
+        self.path = run / "log.jsonl"
+        if self.path.exists():
+            # What a killed run logged beyond its last checkpoint is about to be computed again.
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= start > 0]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=start or None)
+
+    def write(self, step: int, numbers: dict[str, float], kind: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
+        for key, value in numbers.items():
+            self.board.add_scalar(f"{kind}/{key}", value, step)
+
+    def close(self) -> None:
+        self.board.close()

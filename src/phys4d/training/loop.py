@@ -1,0 +1,253 @@
+"""The training loop that every stage shares. A stage says what a batch is and what its loss is; nothing more.
+
+Everything random in step n is seeded by (seed, n) alone, so a run that is continued from a checkpoint computes
+what it would have computed without the interruption.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from phys4d.atomic import write_text
+from phys4d.errors import WorkError
+from phys4d.training.checkpoint import load_checkpoint, save_checkpoint
+from phys4d.training.config import TrainConfig
+from phys4d.training.log import RunLog
+from phys4d.training.ranks import agreed, average_gradients, rank_and_size
+
+History = list[dict[str, float]]
+
+
+class Stage(Protocol):
+    """What is particular to a stage."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def config(self) -> TrainConfig: ...
+
+    @property
+    def trained(self) -> nn.Module:
+        """Its parameters that require gradients are what is optimized, averaged and checkpointed."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Checkpoints fall on multiples of this many steps."""
+        ...
+
+    def batches(self, start: int) -> Iterator[Any]:
+        """Batches from step `start` on, without end."""
+        ...
+
+    def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a (micro-)batch, and numbers to log."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """The stage's measures on held-out worlds, with the averaged weights in place."""
+        ...
+
+    def stop_reason(self, history: History) -> str | None:
+        """Why the run should end now, given the validations so far; None to go on."""
+        ...
+
+
+def run_stage(
+    stage: Stage, run: Path, *, resume: bool = False, say: Callable[[str], None] = tqdm.write
+) -> History:
+    """Train a stage to its last step; returns its validations, step 0 first.
+
+    Writes `RUN/checkpoints`, `RUN/log.jsonl` and TensorBoard events. The averaged weights are in the stage's model
+    afterwards. A step without a finite loss and gradient is skipped; raises WorkError after `max_bad_steps` such
+    steps in a row.
+    """
+    config = stage.config
+    rank, ranks = rank_and_size()
+    first = rank == 0
+    parameters = {n: p for n, p in stage.trained.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters.values() if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in parameters.values() if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(0.9, 0.98),
+    )
+    average = {n: p.detach().clone() for n, p in parameters.items()} if config.ema else None
+    start, bad, history = 0, 0, []
+    found = load_checkpoint(run) if resume else None
+    if found is not None:
+        start, state = found
+        _fill(parameters, state["weights"])
+        if average is not None:
+            average = {n: state["average"][n].to(p.device) for n, p in parameters.items()}
+        optimizer.load_state_dict(state["optimizer"])
+        bad, history = state["bad"], state["history"]
+        say(f"{run}: continuing from step {start} of {config.steps}")
+    log = RunLog(run, start) if first else None
+    if start == 0 and log is not None:
+        _validate(stage, parameters, average, 0, history, log, say)
+    # A run that was stopped, but not finished, is not trained beyond where it stopped.
+    reason = stage.stop_reason(history) if start and first else None
+    stop = agreed(reason is not None)
+    stride = math.ceil(config.checkpoint_every / stage.stride) * stage.stride
+    batches = stage.batches(start)
+    progress = tqdm(range(start, config.steps), initial=start, unit="step", desc=stage.name, disable=not first)
+    for step in progress:
+        if stop:
+            if first:
+                say(f"{stage.name}: stopped at step {step}: {reason}")
+            break
+        began = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * rate_at(step, config)
+        optimizer.zero_grad(set_to_none=True)
+        numbers, trouble = _gradients(stage, batches, step)
+        numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
+        norm = float(nn.utils.clip_grad_norm_(parameters.values(), config.grad_clip))
+        if not trouble and math.isfinite(norm) and math.isfinite(numbers["loss"]):
+            optimizer.step()
+            bad = 0
+        else:
+            bad += 1
+            trouble = trouble or "its loss or gradient is not finite"
+            say(f"{stage.name}: step {step} skipped, {trouble} ({bad} in a row)")
+            if bad >= config.max_bad_steps:
+                raise WorkError(
+                    f"{stage.name}: {bad} bad steps in a row, stopped at step {step}: {trouble}. Lower the "
+                    "learning rate, or look at the data with `phys4d verify`"
+                )
+        if average is not None:
+            # Young runs would otherwise drag their random start along.
+            decay = min(config.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    average[name].lerp_(parameter, 1 - decay)
+        done = step + 1
+        clips = ranks * config.batch_size * config.accumulate / (time.perf_counter() - began)
+        numbers |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"], "clips_per_second": clips}
+        if done % config.log_every == 0 or done == config.steps:
+            progress.set_postfix(loss=f"{numbers['loss']:.4f}", clips_s=f"{clips:.1f}")
+            if log is not None:
+                log.write(done, numbers, "train")
+        if done % config.validate_every == 0 or done == config.steps:
+            if log is not None:
+                _validate(stage, parameters, average, done, history, log, say)
+                reason = stage.stop_reason(history) if done < config.steps else None
+            stop = agreed(reason is not None)
+        if first and (done % stride == 0 or done == config.steps or stop):
+            state = {
+                "weights": {n: p.detach() for n, p in parameters.items()},
+                "average": average or {},
+                "optimizer": optimizer.state_dict(),
+                "bad": bad,
+                "history": history,
+            }
+            save_checkpoint(run, done, state, keep=config.keep)
+    progress.close()
+    if average is not None:
+        _fill(parameters, average)
+    if log is not None:
+        log.close()
+        write_text(run / "history.json", json.dumps(history, indent=1) + "\n")
+    return history
+
+
+def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[str, float], str]:
+    """Gradients of the mean loss of the step's micro-batches; numbers to log, and what went wrong, if anything."""
+    config = stage.config
+    numbers: dict[str, float] = {}
+    rank, ranks = rank_and_size()
+    device = next(stage.trained.parameters()).device
+    for micro in range(config.accumulate):
+        seed_step(config.seed, step, micro * ranks + rank)
+        batch = next(batches)
+        try:
+            with autocast(config.precision, device):
+                loss, told = stage.loss(batch, step)
+        except (WorkError, torch.linalg.LinAlgError) as error:  # pyright: ignore[reportPrivateImportUsage]
+            # Such as a mask that is empty, because no clip has such pixels or a prediction is not finite.
+            for _ in range(micro + 1, config.accumulate):
+                next(batches)
+            return {"loss": math.nan}, str(error)
+        (loss / config.accumulate).backward()
+        for key, value in {"loss": float(loss.detach()), **told}.items():
+            numbers[key] = numbers.get(key, 0.0) + value / config.accumulate
+    return numbers, ""
+
+
+def seed_step(seed: int, step: int, micro: int = 0) -> None:
+    """Seed torch for one (micro-)step, so that continuing needs no saved random state."""
+    torch.manual_seed(int(np.random.default_rng([seed, step, micro]).integers(2**62)))
+
+
+def rate_at(step: int, config: TrainConfig) -> float:
+    """The learning rate of a step, as a share of `config.lr`."""
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    if config.schedule == "constant":
+        return rise
+    done = min(1.0, step / max(config.steps, 1))
+    return rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """bf16 autocast over fp32 master weights, where asked for or worth it."""
+    if precision == "auto":
+        fast = device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        precision = "bfloat16" if fast else "float32"
+    enabled = precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextlib.contextmanager
+def weights_in_place(parameters: dict[str, nn.Parameter], average: dict[str, Tensor] | None) -> Iterator[None]:
+    """The averaged weights in the model, for as long as this lasts."""
+    if average is None:
+        yield
+        return
+    kept = {n: p.detach().clone() for n, p in parameters.items()}
+    try:
+        _fill(parameters, average)
+        yield
+    finally:
+        _fill(parameters, kept)
+
+
+@torch.no_grad()
+def _fill(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        parameter.copy_(values[name])
+
+
+def _validate(
+    stage: Stage,
+    parameters: dict[str, nn.Parameter],
+    average: dict[str, Tensor] | None,
+    step: int,
+    history: History,
+    log: RunLog,
+    say: Callable[[str], None],
+) -> None:
+    was = stage.trained.training
+    stage.trained.eval()
+    # Validation draws the same noise every time: what differs between two of them is the model.
+    seed_step(stage.config.seed, 2**31)
+    with weights_in_place(parameters, average), torch.no_grad():
+        measures = stage.validate()
+    stage.trained.train(was)
+    history.append({"step": float(step), **measures})
+    log.write(step, measures, "validation")
+    say(f"{stage.name}: step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in measures.items()))

@@ -1,0 +1,123 @@
+"""What the stages look at on held-out worlds, and how they read their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phys4d.data.loader import training_loader
+from phys4d.data.shards import WorldDataset
+from phys4d.evaluation import evaluate
+from phys4d.model import WorldModel
+from phys4d.training.config import TrainConfig
+from phys4d.training.ranks import rank_and_size
+from phys4d.world import World4D
+
+
+def stage_batches(
+    data: Sequence[WorldDataset], fields: Sequence[str], config: TrainConfig, start: int
+) -> Iterator[dict[str, Any]]:
+    """The stage's (micro-)batches from step `start` on, of this process; see `training_loader`."""
+    rank, ranks = rank_and_size()
+    return iter(
+        training_loader(
+            list(data),
+            batch_size=config.batch_size,
+            fields=fields,
+            seed=config.seed,
+            workers=config.workers,
+            start=start * config.accumulate,
+            cache=config.cache,
+            rank=rank,
+            world_size=ranks,
+        )
+    )
+
+
+def generate_from(
+    model: WorldModel, worlds: Sequence[World4D], steps: int, *, seed: int = 0, batch: int = 8
+) -> list[World4D]:
+    """Worlds generated from the first `context_frames` frames and the prompts of others."""
+    contexts, prompts, metas = [], [], []
+    for world in worlds:
+        assert world.rgb is not None
+        contexts.append(world.rgb[: int(world.meta.get("context_frames") or 1)])
+        prompts.append(str(world.meta.get("prompt") or ""))
+        metas.append({k: world.meta[k] for k in ("scene", "scene_id", "category") if k in world.meta})
+    seeds = [seed + i for i in range(len(worlds))]
+    frames = worlds[0].frames
+    return model.generate_many(
+        contexts, prompts, seeds=seeds, frames=frames, steps=steps, metas=metas, batch=batch
+    )
+
+
+def lift_all(model: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) -> list[World4D]:
+    """What the model's heads see in the RGB of worlds of one length."""
+    lifted: list[World4D] = []
+    for i in range(0, len(worlds), batch):
+        some = worlds[i : i + batch]
+        metas = [
+            {**{k: w.meta[k] for k in ("scene", "scene_id", "category") if k in w.meta}, "mode": "lift"}
+            for w in some
+        ]
+        rgb = [w.rgb for w in some if w.rgb is not None]
+        lifted += model.read_worlds(rgb, [str(w.meta.get("prompt") or "") for w in some], some[0].fps, metas)
+    return lifted
+
+
+def lifting_measures(
+    model: WorldModel, worlds: Sequence[World4D], metrics: Sequence[str], alignment: Any = "scale"
+) -> dict[str, float]:
+    """Metrics of held-out worlds, lifted from their RGB, against their labels."""
+    report = evaluate(
+        lift_all(model, worlds), list(worlds), baselines=False, metrics=list(metrics), alignment=alignment
+    )
+    return {name: row["value"] for name, row in report.metrics.items()}
+
+
+def generation_measures(model: WorldModel, worlds: Sequence[World4D], steps: int) -> dict[str, float]:
+    """RGB-only measures of clips generated from the first frames of held-out worlds.
+
+    psnr [dB] over generated frames; change_iou: overlap of the pixels that differ from the last given frame by
+    more than a tenth of the range, in the middle of the clip and at its end (a still world scores 0; NaN where
+    nothing changes in either).
+    """
+    silent = WorldModel(model.backbone)
+    made = generate_from(silent, worlds, steps)
+    fake, true = (_colours(some) for some in (made, worlds))
+    given = [int(w.meta.get("context_frames") or 1) for w in worlds]
+    anchor = torch.stack([clip[k - 1] for clip, k in zip(true, given)])
+    frames = true.shape[1]
+    free = torch.stack([torch.arange(frames) >= k for k in given])
+    error = (true - fake).square().mean(dim=(2, 3, 4))[free].mean()
+    return {
+        "psnr": float(-10 * torch.log10(error.clamp_min(1e-10))),
+        "change_iou_half": _change_iou(true[:, frames // 2], fake[:, frames // 2], anchor),
+        "change_iou_end": _change_iou(true[:, -1], fake[:, -1], anchor),
+    }
+
+
+def _change_iou(
+    true: Float[Tensor, "B H W 3"], fake: Float[Tensor, "B H W 3"], anchor: Float[Tensor, "B H W 3"]
+) -> float:
+    a, b = ((v - anchor).abs().amax(-1) > 0.1 for v in (true, fake))
+    return float((a & b).sum() / (a | b).sum())
+
+
+def _colours(worlds: Sequence[World4D]) -> Float[Tensor, "B T H W 3"]:
+    return torch.from_numpy(np.stack([w.rgb for w in worlds if w.rgb is not None])).float() / 255
+
+
+def relift(judge: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) -> list[World4D]:
+    """What another model's heads see in the RGB of generated worlds, told nothing of their conditions."""
+    found: list[World4D] = []
+    for i in range(0, len(worlds), batch):
+        some = worlds[i : i + batch]
+        rgb = [w.rgb for w in some if w.rgb is not None]
+        found += judge.read_worlds(rgb, [""] * len(some), some[0].fps, [dict(w.meta) for w in some])
+    return found

@@ -1,0 +1,245 @@
+"""Stage 3, simulation-grounded reinforcement learning: rollouts are rewarded for matching the simulator.
+
+    scene -> truth W*; its first frames and caption -> G rollouts; a frozen lifter (the whole stage-2 model) turns
+    each rollout's RGB into a world W; R = 4D Chamfer skill of W against W* (`phys4d.rewards`)
+
+    transition   mu = alpha' x0 + sqrt(sigma'^2 - s^2) eps,  x' = mu + s z,  s = sigma' sin(eta pi / 2)
+                 inside one early window of steps shared by the group; the plain ODE outside
+    log-prob     l = mean(-(x' - mu)^2 / (2 s^2)),  ratio rho = exp(l - l_old), exactly 1 on the first update
+    advantage    A = clip((R - mean_group) / (std_batch + 1e-4), +-5)
+    loss         E[-w A rho keep] + beta |v - v_ref|^2 + lambda L_diffusion(simulated clips)    (`policy.py`)
+
+w evens out the steps' gradients. objective "kl_mask": keep = 0 where mean((mu - mu_old)^2 / 2 s^2) > tau and the
+update would go further that way; "clip": the PPO clip of the paper; "awm": ODE rollouts and an advantage-weighted
+diffusion loss. Where this departs from the textbook: l is a mean over latents, so ratios stay within 1e-4 of 1;
+the reference is the policy with its adapter off; the reward's instrument is frozen and is not what validation
+looks at: RGB-only overlap, sharpness and diversity are, and the run stops where they fall while the reward rises.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from phys4d.backbones import Condition, adapters
+from phys4d.data.shards import WorldDataset, concatenate
+from phys4d.errors import InputError
+from phys4d.model import WorldModel
+from phys4d.rewards import RewardScene, advantages, prepare_scene, rewards
+from phys4d.sampling import Rollout, draw_window, rollout, sample
+from phys4d.training.config import TrainConfig
+from phys4d.training.denoising import denoising_loss, given_frames
+from phys4d.training.finetune import FIELDS, FinetuneConfig, free_name, head_losses
+from phys4d.training.guards import Guarded, parted, rewarded
+from phys4d.training.loop import History, autocast
+from phys4d.training.measures import stage_batches
+from phys4d.training.policy import OBJECTIVES, Sample, match_error, matching_loss, policy_loss
+from phys4d.training.ranks import rank_and_size
+from phys4d.world import World4D
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReinforceConfig(TrainConfig):
+    """Settings of stage 3, beside those of every stage.
+
+    batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
+    rollouts. reward: by name. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the rollouts;
+    kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_weight: lambda;
+    anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too. permute:
+    deal the rewards anew within each group, the control that learns from the anchor alone. rank, alpha: of the
+    adapter. most_worse: share by which overlap or sharpness may fall, while the reward rises, until the run stops.
+    drop: leave out scenes on which the lifter cannot tell the truth from its first frame held still; without it a
+    lifter that has learned nothing will do, to try the machinery.
+    """
+
+    batch_size: int = 8
+    accumulate: int = 4
+    updates: int = 4
+    reward: str = "chamfer"
+    objective: str = "kl_mask"
+    sampling_steps: int = 6
+    window: int = 2
+    eta: float = 0.8
+    kl_limit: float = 1e-5
+    clip: float = 1e-4
+    beta: float = 1e-3
+    anchor_weight: float = 0.1
+    anchor_clips: int = 2
+    permute: bool = False
+    rank: int = 16
+    alpha: float = 32.0
+    most_worse: float = 0.15
+    drop: bool = True
+    schedule: str = "constant"
+    ema: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_of("objective", OBJECTIVES)
+        self._at_least(2, "batch_size")
+        self._at_least(1, "updates", "anchor_clips", "rank")
+        self._at_least(0, "kl_limit", "clip", "beta", "anchor_weight")
+        draw_window(self.sampling_steps, self.window, 0)
+        if not 0 < self.eta <= 1:
+            raise InputError(f"eta must lie in (0, 1], not {self.eta:g}")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (*FIELDS, "segmentation", "tracks", "track_visibility")
+
+
+class ReinforceStage:
+    """See the module."""
+
+    name = "reinforce"
+
+    def __init__(
+        self,
+        model: WorldModel,
+        config: ReinforceConfig,
+        data: Sequence[WorldDataset],
+        held_out: Sequence[World4D],
+    ) -> None:
+        if model.heads is None:
+            raise InputError(
+                "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
+            )
+        self.score = rewards[config.reward]
+        self.lifter = copy.deepcopy(model).requires_grad_(False).eval()
+        self.adapter = free_name(model, self.name)
+        adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
+        model.heads.requires_grad_(True)
+        self.model, self.config, self.data = model, config, data
+        # What a layer draws while it trains would make the replay differ from the rollout.
+        self.trained: nn.Module = model.eval()
+        self.stride = config.updates
+        scenes = [prepare_scene(world, self.lift) for world in held_out]
+        self.guards = Guarded(scenes, self.lift, self.score, config.sampling_steps, drop=config.drop)
+        self.head_config = FinetuneConfig()
+
+    def lift(self, rgb: np.ndarray, fps: float = 12.0) -> list[World4D]:
+        """Videos (N,T,H,W,3) as worlds, through the frozen lifter, which is told nothing but the pixels."""
+        return self.lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
+
+    def batches(self, start: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
+        """Each batch of rollouts `updates` times, scene by scene, with fresh anchor clips beside it."""
+        config = self.config
+        anchor = TrainConfig(
+            batch_size=config.anchor_clips,
+            accumulate=config.accumulate,
+            workers=config.workers,
+            cache=config.cache,
+            seed=config.seed + 1,
+        )
+        return self.turns(start, stage_batches(self.data, FIELDS, anchor, start))
+
+    def turns(self, start: int, clips: Iterator[dict[str, Any]]) -> Iterator[tuple[Sample, dict[str, Any]]]:
+        """See `batches`; clips: the anchor's."""
+        config = self.config
+        worlds = concatenate(list(self.data))
+        rank, ranks = rank_and_size()
+        for turn in itertools.count(start // config.updates):
+            number = turn * ranks + rank
+            scenes, dropped = self.scenes(worlds, number)
+            samples = self.roll_out(scenes, number)
+            for made in samples:
+                made.told["dropped_scenes"] = float(dropped)
+            for _ in range(config.updates):
+                for made in samples:
+                    yield made, next(clips)
+
+    def scenes(self, worlds: WorldDataset, number: int) -> tuple[list[RewardScene], int]:
+        """The scenes of a batch, drawn by its number, and how many could not be rewarded and were replaced."""
+        order = np.random.default_rng([self.config.seed, 3, number]).permutation(len(worlds))
+        found: list[RewardScene] = []
+        for tried, index in enumerate(order, start=1):
+            scene = prepare_scene(worlds.read(int(index), self.config.fields), self.lift)
+            found += rewarded([scene], drop=self.config.drop)
+            if len(found) == self.config.accumulate:
+                return found, tried - len(found)
+        raise InputError(
+            f"only {len(found)} of {len(worlds)} scenes can be rewarded, a batch needs {self.config.accumulate}: "
+            "give more data, or a lifter that sees motion"
+        )
+
+    @torch.no_grad()
+    def roll_out(self, scenes: Sequence[RewardScene], number: int) -> list[Sample]:
+        """G rewarded rollouts of each scene."""
+        config, backbone = self.config, self.model.backbone
+        rolled, scores = [], []
+        for index, scene in enumerate(scenes):
+            seed = int(np.random.default_rng([config.seed, 4, number, index]).integers(2**31))
+            # As the replay will run, or the ratio would not be 1; lifting and rewards are in full precision.
+            with autocast(config.precision, self.model.device):
+                rolled.append(self.generations(self.condition(scene.truth), number, seed))
+            rgb = (backbone.decode(rolled[-1].latents) * 255).round().to("cpu", torch.uint8).numpy()
+            scores.append([self.score(world, scene).reward for world in self.lift(rgb, scene.truth.fps)])
+        table = torch.tensor(scores)
+        advantage, kept = advantages(table)
+        if config.permute:
+            dealt = np.random.default_rng([config.seed, 5, number]).permuted(advantage.numpy(), axis=1)
+            advantage = torch.from_numpy(dealt)
+        told = {"silent_groups": float((~kept).sum())}
+        samples = [
+            Sample(made, a.to(self.model.device), {**told, "reward": float(r.mean()), "spread": float(r.std())})
+            for made, a, r in zip(rolled, advantage, table)
+        ]
+        for made in samples if config.objective == "awm" else ():
+            made.t = backbone.sample_time(1).to(self.model.device).expand(config.batch_size)
+            made.eps = torch.randn_like(made.rollout.latents[:1]).expand_as(made.rollout.latents)
+            with autocast(config.precision, self.model.device):
+                made.error = match_error(backbone, made)
+        return samples
+
+    def generations(self, condition: Condition, number: int, seed: int) -> Rollout:
+        """G generations of one scene: with a noisy window, or for "awm" by the ODE."""
+        config, backbone = self.config, self.model.backbone
+        if config.objective == "awm":
+            group = condition.repeat(config.batch_size)
+            return Rollout(sample(backbone, group, steps=config.sampling_steps, seed=seed), (), group, None)
+        window = draw_window(config.sampling_steps, config.window, config.seed + number)
+        steps, group = config.sampling_steps, config.batch_size
+        return rollout(backbone, condition, steps=steps, window=window, eta=config.eta, seed=seed, group=group)
+
+    def condition(self, truth: World4D) -> Condition:
+        """First frames and caption of one scene."""
+        assert truth.rgb is not None
+        video = self.model.to_video(torch.from_numpy(truth.rgb)[None])
+        given = [int(truth.meta.get("context_frames") or 1)]
+        return self.model.condition_mixed(video, given, [str(truth.meta.get("prompt") or "")])
+
+    def loss(self, batch: tuple[Sample, dict[str, Any]], step: int) -> tuple[Tensor, dict[str, float]]:
+        config, backbone, (made, clips) = self.config, self.model.backbone, batch
+        if config.objective == "awm":
+            policy, told = matching_loss(backbone, made, clip=config.clip)
+        else:
+            policy, told = policy_loss(
+                backbone,
+                made,
+                self.adapter,
+                objective=config.objective,
+                kl_limit=config.kl_limit,
+                clip=config.clip,
+                beta=config.beta,
+            )
+        video = self.model.to_video(clips["rgb"])
+        context = given_frames(clips["meta"], backbone.most_frames // 2)
+        anchor, _ = denoising_loss(self.model, video, clips["prompt"], context)
+        # The heads follow the policy's features, but do not pull at them.
+        heads, _ = head_losses(self.model.read(video, clips["prompt"], detach=True), clips, self.head_config)
+        told |= made.told | {"anchor": float(anchor.detach())}
+        return policy + config.anchor_weight * anchor + heads, told
+
+    def validate(self) -> dict[str, float]:
+        """Reward on held-out scenes, beside what no reward looks at."""
+        return self.guards.measure(self.model)
+
+    def stop_reason(self, history: History) -> str | None:
+        return parted(history, self.config.most_worse)

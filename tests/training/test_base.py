@@ -1,0 +1,59 @@
+"""Stage 0: colours alone, and weights that are its own afterwards."""
+
+import torch
+
+from phys4d.data.shards import open_dataset
+from phys4d.model import WorldModel
+from phys4d.training.base import BaseConfig, BaseStage
+from phys4d.training.loop import seed_step
+
+
+def stage_of(data, model=None, **settings):
+    config = BaseConfig(steps=10, batch_size=2, **settings)
+    return BaseStage(model or WorldModel.tiny("nano"), config, [open_dataset(data)], [])
+
+
+def test_it_reads_colours_alone(rgb_clips):
+    stage = stage_of(rgb_clips)
+    batch = next(stage.batches(0))
+    assert set(batch) == {"rgb", "fps", "key", "prompt", "meta"}
+    stage.loss(batch, 0)[0].backward()
+    assert all(p.grad is not None for p in stage.trained.parameters() if p.requires_grad)
+    assert all(p.grad is None for p in stage.model.heads.parameters())
+
+
+def test_the_blurred_error_fades(rgb_clips):
+    stage = stage_of(rgb_clips, blur_share=0.5)
+    batch = next(stage.batches(0))
+    extra = []
+    for step in (0, 2, 4, 5, 9):
+        seed_step(0, 0)
+        loss, told = stage.loss(batch, step)
+        extra.append(float(loss.detach()) - told["diffusion"])
+    assert extra[0] > extra[1] > extra[2] > 0
+    assert extra[3:] == [0.0, 0.0]
+
+
+def test_half_of_the_clips_are_mirrored(rgb_clips, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "phys4d.training.base.denoising_loss",
+        lambda model, video, *rest, **options: seen.append(video.clone()) or (torch.zeros(()), torch.zeros(())),
+    )
+    stage = stage_of(rgb_clips)
+    batch = next(stage.batches(0))
+    for step in range(40):
+        seed_step(0, step)
+        stage.loss(batch, step)
+    plain = batch["rgb"].float() / 255
+    mirrored = torch.tensor([[torch.equal(video[i], plain[i].flip(2)) for i in range(2)] for video in seen])
+    kept = torch.tensor([[torch.equal(video[i], plain[i]) for i in range(2)] for video in seen])
+    assert bool((mirrored ^ kept).all())
+    assert 0.3 < float(mirrored.float().mean()) < 0.7
+
+
+def test_its_weights_are_no_longer_those_of_the_model_that_it_began_as(rgb_clips):
+    model = WorldModel.tiny("nano")
+    # A model of this base is saved without its backbone.
+    model.base = "nano-base"
+    assert stage_of(rgb_clips, model).model.base is None

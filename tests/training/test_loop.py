@@ -1,0 +1,205 @@
+"""The loop on a regression whose gradients are known: accumulation, averaging, bad steps, continuing, stopping."""
+
+import dataclasses
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from phys4d.errors import WorkError
+from phys4d.training.checkpoint import load_checkpoint
+from phys4d.training.config import TrainConfig
+from phys4d.training.loop import autocast, rate_at, run_stage
+
+CONFIG = TrainConfig(
+    steps=20, batch_size=8, lr=0.1, warmup=4, ema=0.9, validate_every=5, checkpoint_every=5, log_every=1, seed=3
+)
+
+
+class Interrupted(Exception):
+    """Stands for a killed process."""
+
+
+class Regression:
+    """y = x w + b on batches that depend on their number alone, with noise from torch's generator."""
+
+    name = "regression"
+    stride = 1
+
+    def __init__(self, config=CONFIG, *, noise=0.1, killed_at=None, bad=(), empty=(), singular=(), stop_at=None):
+        torch.manual_seed(0)
+        self.config, self.noise, self.killed_at = config, noise, killed_at
+        self.bad, self.empty, self.singular, self.stop_at = bad, empty, singular, stop_at
+        self.trained = nn.Linear(3, 1)
+        self.seen = []
+
+    def batches(self, start):
+        examples = self.config.batch_size
+        number = start * self.config.accumulate
+        while True:
+            rows = np.arange(number * examples, (number + 1) * examples)
+            yield torch.stack(
+                [torch.from_numpy(np.random.default_rng(row).normal(size=3)).float() for row in rows]
+            )
+            number += 1
+
+    def loss(self, batch, step):
+        if step == self.killed_at:
+            raise Interrupted
+        if step in self.empty:
+            raise WorkError("the static mask is empty")
+        if step in self.singular:
+            torch.linalg.inv(torch.zeros(2, 2))
+        self.seen.append(step)
+        target = batch @ torch.tensor([1.0, -2.0, 3.0]) + self.noise * torch.randn(len(batch))
+        error = (self.trained(batch)[:, 0] - target).square().mean()
+        return error * (math.nan if step in self.bad else 1.0), {"error": float(error.detach())}
+
+    def validate(self):
+        return {"norm": float(self.trained.weight.detach().norm())}
+
+    def stop_reason(self, history):
+        return "enough" if self.stop_at is not None and history[-1]["step"] >= self.stop_at else None
+
+
+def weights(stage):
+    return torch.cat([p.detach().flatten() for p in stage.trained.parameters()])
+
+
+def quiet(_):
+    pass
+
+
+def logged(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "clips_per_second"} for line in lines]
+
+
+def test_it_learns(tmp_path):
+    stage = Regression(dataclasses.replace(CONFIG, steps=150), noise=0.0)
+    run_stage(stage, tmp_path, say=quiet)
+    assert torch.allclose(stage.trained.weight, torch.tensor([[1.0, -2.0, 3.0]]), atol=0.05)
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path):
+    whole = Regression(noise=0.0)
+    parts = Regression(dataclasses.replace(CONFIG, batch_size=2, accumulate=4), noise=0.0)
+    run_stage(whole, tmp_path / "a", say=quiet)
+    run_stage(parts, tmp_path / "b", say=quiet)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-5)
+    assert logged(tmp_path / "a")[1]["error"] == pytest.approx(logged(tmp_path / "b")[1]["error"], rel=1e-5)
+
+
+@pytest.mark.parametrize("killed_at", [3, 10, 13, 19])
+def test_a_continued_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, killed_at):
+    whole = Regression()
+    history = run_stage(whole, tmp_path / "whole", say=quiet)
+    with pytest.raises(Interrupted):
+        run_stage(Regression(killed_at=killed_at), tmp_path / "parts", say=quiet)
+    found = load_checkpoint(tmp_path / "parts")
+    assert (found[0] if found else 0) == killed_at // 5 * 5
+    parts = Regression()
+    with torch.no_grad():
+        # What is not in the checkpoint must not matter.
+        if found:
+            parts.trained.weight.fill_(99.0)
+    assert run_stage(parts, tmp_path / "parts", resume=True, say=quiet) == history
+    assert min(parts.seen) == killed_at // 5 * 5
+    assert torch.equal(weights(whole), weights(parts))
+    ends = [load_checkpoint(tmp_path / name)[1] for name in ("whole", "parts")]
+    for kind in ("weights", "average"):
+        assert all(torch.equal(ends[0][kind][n], ends[1][kind][n]) for n in ("weight", "bias"))
+    # Nothing is logged twice, nor forgotten.
+    assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
+
+
+def test_the_averaged_weights_are_what_is_validated_and_left(tmp_path):
+    config = dataclasses.replace(CONFIG, steps=12, checkpoint_every=1, keep=12, validate_every=12)
+    stage = Regression(config)
+    average = weights(stage)
+    history = run_stage(stage, tmp_path, say=quiet)
+    for step in range(12):
+        folder = tmp_path / "checkpoints" / f"step-{step + 1:08d}" / "state.pt"
+        raw = torch.load(folder, weights_only=True)["weights"]
+        decay = min(0.9, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * torch.cat([raw["weight"].flatten(), raw["bias"]])
+    assert torch.allclose(weights(stage), average, atol=1e-6)
+    assert history[-1]["norm"] == pytest.approx(float(average[:3].norm()), rel=1e-5)
+
+
+def test_without_averaging_the_last_weights_are_left(tmp_path):
+    stage = Regression(dataclasses.replace(CONFIG, ema=0.0))
+    run_stage(stage, tmp_path, say=quiet)
+    assert torch.equal(stage.trained.weight, load_checkpoint(tmp_path)[1]["weights"]["weight"])
+
+
+@pytest.mark.parametrize("fault", ["bad", "empty", "singular"])
+def test_a_bad_step_is_skipped_and_counted(tmp_path, fault):
+    config = dataclasses.replace(CONFIG, steps=6, ema=0.0, checkpoint_every=1, keep=6, max_bad_steps=3)
+    said = []
+    stage = Regression(config, **{fault: (2, 3)})
+    run_stage(stage, tmp_path, say=said.append)
+    states = [torch.load(p / "state.pt", weights_only=True) for p in sorted((tmp_path / "checkpoints").iterdir())]
+    same = [torch.equal(a["weights"]["weight"], b["weights"]["weight"]) for a, b in itertools.pairwise(states)]
+    # states[i] is after step i: steps 2 and 3 changed nothing, the others did.
+    assert same == [False, True, True, False, False]
+    assert [state["bad"] for state in states] == [0, 0, 1, 2, 0, 0]
+    assert any("step 3 skipped" in text and "2 in a row" in text for text in said)
+    assert torch.isfinite(stage.trained.weight).all()
+
+
+@pytest.mark.parametrize("fault", ["bad", "empty"])
+def test_too_many_bad_steps_stop_the_run(tmp_path, fault):
+    stage = Regression(dataclasses.replace(CONFIG, max_bad_steps=4), **{fault: range(7, 100)})
+    with pytest.raises(WorkError, match="4 bad steps in a row, stopped at step 10"):
+        run_stage(stage, tmp_path, say=quiet)
+    assert load_checkpoint(tmp_path)[0] == 10
+
+
+def test_gradients_are_clipped_to_their_norm(tmp_path):
+    stage = Regression(dataclasses.replace(CONFIG, steps=1, grad_clip=0.5), noise=0.0)
+    run_stage(stage, tmp_path, say=quiet)
+    norm = torch.cat([p.grad.flatten() for p in stage.trained.parameters()]).norm()
+    told = next(line["grad_norm"] for line in logged(tmp_path) if line["kind"] == "train")
+    assert told > 1
+    assert float(norm) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_stopped_run_stays_stopped(tmp_path):
+    first = Regression(stop_at=10)
+    history = run_stage(first, tmp_path, say=quiet)
+    assert history[-1]["step"] == 10
+    assert max(first.seen) == 9
+    again = Regression(stop_at=10)
+    assert run_stage(again, tmp_path, resume=True, say=quiet) == history
+    assert not again.seen
+    assert torch.equal(weights(again), weights(first))
+
+
+def test_checkpoints_fall_on_multiples_of_the_stride(tmp_path):
+    stage = Regression(dataclasses.replace(CONFIG, steps=14, keep=9))
+    stage.stride = 4
+    run_stage(stage, tmp_path, say=quiet)
+    assert sorted(int(p.name[5:]) for p in (tmp_path / "checkpoints").iterdir()) == [8, 14]
+
+
+def test_the_rate_rises_then_falls_to_a_twentieth():
+    config = TrainConfig(steps=100, warmup=10)
+    rates = [rate_at(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1, rel=1e-3)
+    assert np.argmax(rates) in (9, 10)
+    assert rates[100] == pytest.approx(0.05)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert {rate_at(s, dataclasses.replace(config, schedule="constant")) for s in range(10, 100)} == {1.0}
+
+
+def test_autocast_is_what_was_asked_for():
+    device = torch.device("cpu")
+    x = torch.randn(2, 2)
+    for precision, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with autocast(precision, device):
+            assert (x @ x).dtype == kind
