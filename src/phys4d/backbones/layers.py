@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class Block(nn.Module):
-    """A transformer block whose norms are shifted, scaled and gated by time and text (adaLN-zero, DiT).
+    """A transformer block whose norms are shifted, scaled and gated by time and text (as in DiT).
 
     The modulation is one vector for all blocks plus a table of each block's own (adaLN-single, PixArt-alpha): at
     this size a projection per block would hold as many weights as the block.
