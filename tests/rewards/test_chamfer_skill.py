@@ -10,9 +10,9 @@ import torch
 from planted import frozen, oracle, prepared, simulated
 
 from phys4d.errors import InputError, MissingFieldError
-from phys4d.geometry import chamfer_distance
+from phys4d.geometry import chamfer_distance, tree_chamfer
 from phys4d.rewards import DEFAULT, chamfer_skill, measure, prepare_scene, rewards
-from phys4d.rewards.scene import _chamfer, _trees
+from phys4d.rewards.scene import _trees
 from phys4d.world import Camera, World4D
 
 CASES = [("ball_bounce", 5, "static"), ("ball_drop", 3, "orbit"), ("ball_hits_duck", 2, "dolly")]
@@ -210,9 +210,9 @@ def test_the_tree_finds_what_geometry_finds():
     first[:, :50] = True
     trees = [_trees(points, mask, order, 100)[0] for mask in (first, ~first, first & ~first)]
     expected = chamfer_distance(torch.from_numpy(a), torch.from_numpy(b), truncation=tau).item()
-    assert _chamfer(trees[0], trees[1], tau) == pytest.approx(expected)
-    assert _chamfer(trees[0], trees[2], tau) == _chamfer(trees[2], trees[1], tau) == tau
-    assert _chamfer(trees[2], trees[2], tau) == 0
+    assert tree_chamfer(trees[0], trees[1], tau) == pytest.approx(expected)
+    assert tree_chamfer(trees[0], trees[2], tau) == tree_chamfer(trees[2], trees[1], tau) == tau
+    assert tree_chamfer(trees[2], trees[2], tau) == 0
     assert _trees(points, ~first, order, 30)[0].n == 30
 
 

@@ -1,5 +1,9 @@
 """Stage 0: colours alone, and weights that are its own afterwards."""
 
+import collections
+import itertools
+
+import pytest
 import torch
 
 from phys4d.data.shards import open_dataset
@@ -34,13 +38,38 @@ def test_the_blurred_error_fades(rgb_clips):
     assert extra[3:] == [0.0, 0.0]
 
 
-def test_half_of_the_clips_are_mirrored(rgb_clips, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """The videos that losses were taken of."""
+    videos = []
     monkeypatch.setattr(
         "phys4d.training.base.denoising_loss",
-        lambda model, video, *rest, **options: seen.append(video.clone()) or (torch.zeros(()), torch.zeros(())),
+        lambda model, video, *rest, **options: videos.append(video.clone()) or (torch.zeros(()), torch.zeros(())),
     )
-    stage = stage_of(rgb_clips)
+    return videos
+
+
+def test_colours_of_half_of_the_clips_change_places(rgb_clips, seen):
+    stage = stage_of(rgb_clips, flip=False)
+    batch = next(stage.batches(0))
+    for step in range(60):
+        seed_step(0, step)
+        stage.loss(batch, step)
+    plain = batch["rgb"].float() / 255
+    orders = list(itertools.permutations(range(3)))
+    drawn = [
+        [tuple(o) for o in orders if torch.equal(video[i], plain[i][..., list(o)])]
+        for video in seen
+        for i in (0, 1)
+    ]
+    assert all(len(found) == 1 for found in drawn), "a clip that is no exchange of its channels"
+    counts = collections.Counter(found[0] for found in drawn)
+    assert set(counts) == set(orders)
+    assert 0.4 < counts[0, 1, 2] / len(drawn) < 0.75, "half of them, and a sixth of the other half"
+
+
+def test_half_of_the_clips_are_mirrored(rgb_clips, seen):
+    stage = stage_of(rgb_clips, recolour=False)
     batch = next(stage.batches(0))
     for step in range(40):
         seed_step(0, step)

@@ -7,6 +7,7 @@ import torch
 from phys4d import codecs
 from phys4d.data.shards import open_dataset
 from phys4d.errors import InputError
+from phys4d.heads.network import MAPS
 from phys4d.model import WorldModel
 from phys4d.training.config import override
 from phys4d.training.loop import seed_step
@@ -56,6 +57,18 @@ def test_the_backbone_stays_as_it_is(blind_and_seeing, debug):
 def stage(labelled_clips):
     dataset = open_dataset(labelled_clips)
     return PretrainStage(WorldModel.tiny("nano"), PretrainConfig(batch_size=2), [dataset], [])
+
+
+def test_confidence_weighs_nothing_before_its_time(stage):
+    batch, last = next(stage.batches(0)), stage.model.heads.last
+    steps = stage.config.steps
+    for step, learned in ((0, False), (int(0.4 * steps) - 1, False), (int(0.4 * steps), True), (steps - 1, True)):
+        stage.trained.zero_grad()
+        seed_step(0, 0)
+        stage.loss(batch, step)[0].backward()
+        gradient = last.bias.grad.view(len(MAPS), 4).abs().amax(1)
+        assert all((gradient[MAPS.index(f"{what}_confidence")] > 0) == learned for what in ("depth", "motion"))
+        assert gradient[MAPS.index("log_depth")] > 0
 
 
 def test_no_gradient_reaches_the_backbone(stage):

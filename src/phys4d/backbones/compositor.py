@@ -1,11 +1,15 @@
 """The output layer of `nano`: a clip is composed from its last known frame rather than painted anew.
 
 At 64x64 and a few million weights a plain linear output blurs whatever moves, and adding to the first frame leaves
-a ghost where an object was. Here the tokens say instead how layers of the anchor frame (the last known one) move:
-a filled background and M mattes with the objects, each carried by a coarse flow and shown where an occupancy
-allows. Everything is learned from RGB alone. There is no branch that paints pixels afresh: wherever it was tried,
-a small model learned to paint a blur before it learned to move a layer. So what the last known frame does not show
-cannot appear but as the filled background; larger models want such a branch.
+a ghost where an object was. Here the tokens say instead where what they show was in the anchor frame (the last
+known one). A matte cuts the objects out of it, and what is behind them is filled in from around them. The matte
+travels as a whole, and each cell of a frame adds a flow of its own and an occupancy, as far as which it shows the
+matte. Everything is learned from RGB alone.
+
+The matte covers only a small part of the picture and nothing has a colour of its own: wherever a small model could
+paint (pixels, colours behind the matte, a matte of everything but the object, several mattes that hedge by
+copies), it learned to paint a blur before it learned to move an object. So what the last known frame does not show
+cannot appear; larger models want a branch that paints.
 """
 
 from __future__ import annotations
@@ -19,39 +23,38 @@ PATCH = 8
 """Height and width of a token's cell [px]."""
 SPAN = 4
 """Frames of a token, after the anchor's."""
-_GRID = {"background": 1, "motion": 1, "occupancy": 4}
-"""Values per edge of a cell; all are interpolated to pixels, so that no cell shows."""
+MOST = 0.15
+"""Share of the picture that the matte covers at most."""
+CLEAR = 4.0
+"""How sure it is at first that a pixel is background: a start from the static world."""
+BACKGROUND_PACE = 0.05
+"""The background learns to move so much more slowly than the matte: most cameras stand still."""
 
 
 class Compositor(nn.Module):
-    """From tokens to clean frames in [-1, 1].
+    """From tokens to clean frames in [-1, 1]."""
 
-    A matte moves along a course (velocity and acceleration, which early frames teach and late ones follow), plus a
-    shift of its own in each frame, plus what single cells say.
-    """
-
-    def __init__(self, width: int, mattes: int = 2) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.mattes = mattes
         self.norm = nn.LayerNorm(width)
-        channels = {"background": 2, "motion": 2 * mattes, "occupancy": mattes}
-        self.parts = {name: SPAN * channels[name] * fine**2 for name, fine in _GRID.items()}
-        self.moving = nn.Linear(width, sum(self.parts.values()))
-        # Every token votes on how a matte moves as a whole; its own motion is on top of that.
-        self.vote = nn.Linear(width, mattes)
-        self.shift = nn.Linear(width, SPAN * mattes * 2)
-        self.course = nn.Linear(width, mattes * 4)
-        for layer, spread in ((self.moving, 0.002), (self.shift, 0.005), (self.course, 0.01)):
+        self.flow = nn.Linear(width, SPAN * 2 * 2)
+        self.occupancy = nn.Linear(width, SPAN)
+        # Where the matte is, as a share of every cell: in the anchor frame, and in each frame of a group.
+        self.anchor_share = nn.Linear(width, 1)
+        self.share = nn.Linear(width, SPAN)
+        self.shift = nn.Linear(width, SPAN * 2)
+        self.course = nn.Linear(width, 2 * 2)
+        for layer in (self.flow, self.occupancy, self.shift, self.course):
             # A start at rest: motions that wriggle from cell to cell are slow to unlearn.
-            nn.init.normal_(layer.weight, std=spread)
+            nn.init.normal_(layer.weight, std=0.005)
             nn.init.zeros_(layer.bias)
         self.still = nn.Linear(width, 8 * PATCH**2 // 4)
-        self.layers = nn.Sequential(
+        self.cut = nn.Sequential(
             nn.Conv2d(8 + 3, 32, 3, padding=1),
             nn.GELU(),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.GELU(),
-            nn.Conv2d(32, mattes + 3, 3, padding=1),
+            nn.Conv2d(32, 1, 3, padding=1),
         )
 
     def forward(
@@ -62,72 +65,103 @@ class Compositor(nn.Module):
         last: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B 3 T H W"]:
         """Clean frames 1 to 4g of a clip whose last known frame is `anchor`, number `last` (default 0)."""
-        start = self.norm(anchor_tokens)
-        matte, background = self._layers(start, anchor)
-        batch, groups, rows, columns, _ = tokens.shape
-        frames, size = groups * SPAN, (rows * PATCH, columns * PATCH)
-        normed = self.norm(tokens)
-        raw = self.moving(normed).float().split(list(self.parts.values()), dim=-1)
-        grids = {name: _grid(value, _GRID[name]) for name, value in zip(self.parts, raw)}
+        start, tokens = self.norm(anchor_tokens), self.norm(tokens)
+        matte = self._matte(start, anchor)
+        behind = filled(anchor.float(), 1 - matte)
+        flow = _grid(self.flow(tokens), 1)
+        # Colours are multiplied by the matte, so that nothing of what was around it comes along.
+        travel = self._travel(start, tokens, last)[..., None, None] + flow[:, :, :2]
+        objects = _carry(torch.cat([anchor * matte, matte], dim=1), travel)
+        background = _carry(behind, BACKGROUND_PACE * flow[:, :, 2:])
+        size = (anchor.shape[-2], anchor.shape[-1])
+        shown = _enlarged(_grid(self.occupancy(tokens), 1).flatten(0, 1), size)
+        shown = torch.sigmoid(shown + 3).view(len(anchor), 1, -1, *size)
+        return background * (1 - shown * objects[:, 3:]) + shown * objects[:, :3]
 
-        def spread(image: Tensor) -> Tensor:
-            return image[:, None].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+    def _travel(
+        self, start: Float[Tensor, "B y x D"], tokens: Float[Tensor, "B g y x D"], last: Int[Tensor, "B"] | None
+    ) -> Float[Tensor, "B T 2"]:
+        """Where the matte as a whole was in the anchor frame, less where it is [cells].
 
-        picture = _carry(spread(background), grids["background"], size)
-        motion = grids["motion"] + self._shift(normed) + self._course(start, frames, last)
-        occupancy = torch.sigmoid(_enlarged(grids["occupancy"], size) + 2)
-        cut = torch.cat([anchor, matte], dim=1)
-        for m in range(self.mattes):
-            carried = _carry(spread(cut[:, [0, 1, 2, 3 + m]]), motion[:, 2 * m : 2 * m + 2], size)
-            alpha = carried[:, 3:] * occupancy[:, m : m + 1]
-            picture = torch.lerp(picture, carried[:, :3], alpha)
-        return picture.reshape(batch, frames, 3, *size).transpose(1, 2)
+        The tokens point at where it was and is (a spatial soft-argmax: it moved by the difference), say a shift
+        beyond that, and a course v tau + a tau^2, tau in groups of frames since the anchor, which early frames
+        teach and late ones follow.
+        """
+        groups, rows, columns = tokens.shape[1:4]
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        cells = torch.stack([x, y], dim=-1).flatten(0, 1).to(tokens.device, torch.float32)
+        start, tokens = start.flatten(1, 2), tokens.flatten(2, 3)
+        before = self.anchor_share(start).float().softmax(dim=1)[..., 0]
+        share = self.share(tokens).float().softmax(dim=2)
+        said = self.shift(tokens).float().unflatten(-1, (SPAN, 2)) + cells[:, None]
+        place = torch.einsum("bgns,bgnsc->bgsc", share, said).flatten(1, 2)
+        course = self.course(start).float().unflatten(-1, (2, 2))
+        velocity, acceleration = torch.einsum("bn,bnkc->bkc", before, course)[:, None].unbind(2)
+        since = torch.arange(1, groups * SPAN + 1, device=tokens.device)[None]
+        since = since if last is None else since - last[:, None]
+        tau = (since.clamp_min(0) / SPAN)[..., None]
+        return (before @ cells)[:, None] - place - velocity * tau - acceleration * tau.square()
 
-    def _shift(self, tokens: Float[Tensor, "B g y x D"]) -> Float[Tensor, "N C 1 1"]:
-        """Shift of each matte as a whole in each frame: N = B g SPAN, C = 2 mattes."""
-        cells = tokens.flatten(2, 3)
-        share = self.vote(cells).float().softmax(dim=2)
-        said = self.shift(cells).float().unflatten(-1, (SPAN, self.mattes, 2))
-        whole = torch.einsum("bgnm,bgnsmc->bgsmc", share, said)
-        return whole.flatten(3).flatten(0, 2)[..., None, None]
-
-    def _course(
-        self, tokens: Float[Tensor, "B y x D"], frames: int, last: Int[Tensor, "B"] | None
-    ) -> Float[Tensor, "N C 1 1"]:
-        """v tau + a tau^2 of each matte, tau in groups of frames since the anchor."""
-        cells = tokens.flatten(1, 2)
-        share = self.vote(cells).float().softmax(dim=1)
-        said = self.course(cells).float().unflatten(-1, (self.mattes, 2, 2))
-        velocity, acceleration = torch.einsum("bnm,bnmkc->bmkc", share, said).unbind(2)
-        since = torch.arange(1, frames + 1, device=tokens.device)[None] - (0 if last is None else last[:, None])
-        tau = (since.clamp_min(0) / SPAN)[..., None, None]
-        path = velocity[:, None] * tau + acceleration[:, None] * tau.square()
-        return path.expand(len(tokens), -1, -1, -1).flatten(2).flatten(0, 1)[..., None, None]
-
-    def _layers(self, tokens: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Mattes (B,M,H,W) over the anchor frame, and what is behind them (B,3,H,W)."""
-        coarse = _grid(self.still(tokens)[:, None], PATCH // 2, span=1)
-        coarse = functional.interpolate(coarse, size=anchor.shape[-2:], mode="bilinear", align_corners=False)
-        out = self.layers(torch.cat([coarse, anchor], dim=1)).float()
-        matte = torch.sigmoid(out[:, : self.mattes] - 1)
-        clear = (1 - matte).prod(dim=1, keepdim=True)
-        return matte, torch.lerp(torch.tanh(out[:, self.mattes :]), anchor, clear)
+    def _matte(
+        self, start: Float[Tensor, "B y x D"], anchor: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 1 H W"]:
+        """How far each pixel of the anchor frame is part of an object, in (0, 1)."""
+        coarse = _grid(self.still(start)[:, None], PATCH // 2, span=1)[:, 0]
+        coarse = _enlarged(coarse, (anchor.shape[-2], anchor.shape[-1]))
+        logits = self.cut(torch.cat([coarse, anchor], dim=1)).float()
+        spread = logits.flatten(2)
+        # The value that a share of 1 - MOST of the pixels is below.
+        edge = spread.kthvalue(int(spread.shape[-1] * (1 - MOST)), dim=-1).values[..., None, None]
+        return torch.sigmoid(logits - edge.clamp_min(CLEAR))
 
 
-def _grid(values: Tensor, fine: int, span: int = SPAN) -> Tensor:
-    """(B,g,y,x, span*C*fine^2) to (B*g*span, C, y*fine, x*fine)."""
+def filled(image: Float[Tensor, "B 3 H W"], clear: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """A picture whose pixels count as far as they are clear; the rest comes from ever coarser surroundings.
+
+    Pull-push interpolation (Gortler et al. 1996, The Lumigraph, section 3.4).
+    """
+    levels = [(image * clear, clear)]
+    while min(levels[-1][1].shape[-2:]) > 1:
+        levels.append((functional.avg_pool2d(levels[-1][0], 2), functional.avg_pool2d(levels[-1][1], 2)))
+    whole = levels[-1][0] / levels[-1][1].clamp_min(1e-4)
+    for colours, weight in reversed(levels[:-1]):
+        whole = colours + (1 - weight) * _enlarged(whole, (weight.shape[-2], weight.shape[-1]))
+    return whole
+
+
+def _grid(values: Tensor, fine: int, span: int = SPAN) -> Float[Tensor, "B T C h w"]:
+    """(B,g,y,x, span*C*fine^2) to (B, g*span, C, y*fine, x*fine)."""
     batch, groups, rows, columns, _ = values.shape
-    values = values.reshape(batch, groups, rows, columns, span, -1, fine, fine)
-    return values.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(batch * groups * span, -1, rows * fine, columns * fine)
+    values = values.float().reshape(batch, groups, rows, columns, span, -1, fine, fine)
+    return values.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(batch, groups * span, -1, rows * fine, columns * fine)
 
 
-def _enlarged(values: Tensor, size: tuple[int, int]) -> Tensor:
+def _carry(image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B T 2 y x"]) -> Float[Tensor, "B C T H W"]:
+    """Every frame, by a backward flow: where what each cell shows was, less where it is [cells]."""
+    batch, _, height, width = image.shape
+    frames, rows, columns = flow.shape[1], *flow.shape[-2:]
+    y, x = (torch.arange(n, device=flow.device) + 0.5 for n in (rows, columns))
+    source = flow + torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)])
+    unit = flow.new_tensor([2 / columns, 2 / rows])[:, None, None]
+    coarse = (source * unit - 1).flatten(0, 1)
+    # Two matrix products instead of an interpolation: exact for what is linear, up to the border.
+    down, across = _between(rows, flow.device), _between(columns, flow.device)
+    tall = torch.matmul(down, coarse.permute(0, 2, 3, 1).flatten(2))
+    grid = torch.matmul(tall, torch.kron(across, torch.eye(2, device=flow.device)).T)
+    # All frames in one tall picture: the image need not be copied for each.
+    grid = grid.view(batch, frames * height, width, 2)
+    carried = functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return carried.view(batch, -1, frames, height, width)
+
+
+def _between(cells: int, device: torch.device) -> Float[Tensor, "n*PATCH n"]:
+    """Matrix from values at the centres of cells to pixels: linear between centres, and beyond the outermost."""
+    pixels = (torch.arange(cells * PATCH, device=device) + 0.5) / PATCH - 0.5
+    left = pixels.floor().clamp(0, cells - 2)
+    share = (pixels - left)[:, None]
+    ones = functional.one_hot(left.long(), cells), functional.one_hot(left.long() + 1, cells)
+    return (1 - share) * ones[0] + share * ones[1]
+
+
+def _enlarged(values: Float[Tensor, "N C h w"], size: tuple[int, int]) -> Float[Tensor, "N C H W"]:
     return functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
-
-
-def _carry(image: Tensor, flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Backward warp of (N,C,H,W) by a coarse flow (N,2,y,x) in eighths of the picture."""
-    identity = torch.eye(2, 3, dtype=image.dtype, device=image.device)[None]
-    base = functional.affine_grid(identity, [1, 1, *size], align_corners=False)
-    grid = base + _enlarged(flow, size).permute(0, 2, 3, 1) * 0.25
-    return functional.grid_sample(image, grid, padding_mode="border", align_corners=False)

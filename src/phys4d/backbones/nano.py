@@ -30,8 +30,7 @@ TAPS = 4
 class Nano(Backbone):
     """See the module.
 
-    width, depth, heads: of the transformer. size: (height, width) [px]. groups: of four frames. mattes: layers of
-    objects.
+    width, depth, heads: of the transformer. size: (height, width) [px]. groups: of four frames.
     """
 
     name = "nano"
@@ -42,16 +41,15 @@ class Nano(Backbone):
 
     def __init__(
         self,
-        width: int = 128,
+        width: int = 160,
         depth: int = 6,
-        heads: int = 4,
+        heads: int = 2,
         size: Sequence[int] = (64, 64),
         groups: int = 4,
-        mattes: int = 2,
     ) -> None:
         super().__init__()
         self.config = {
-            "width": width, "depth": depth, "heads": heads, "size": list(size), "groups": groups, "mattes": mattes,
+            "width": width, "depth": depth, "heads": heads, "size": list(size), "groups": groups,
         }  # fmt: skip
         self.size = (size[0], size[1])
         self.most_frames = 1 + SPAN * groups
@@ -67,11 +65,11 @@ class Nano(Backbone):
         self.anchor_place = nn.Linear(32, width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.compositor = Compositor(width, mattes)
+        self.compositor = Compositor(width)
 
     @classmethod
     def tiny(cls) -> Nano:
-        return cls(width=32, depth=4, heads=2, mattes=1)
+        return cls(width=32, depth=4, heads=2)
 
     @classmethod
     def from_pretrained(cls, path: Path) -> Nano:

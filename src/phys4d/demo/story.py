@@ -68,9 +68,13 @@ def run(
     started = time.monotonic()
     names = list(scenes or SCENES)
     _say(f"1/6 simulating {len(names)} scenes: {clips} held out of each, 3 to train on")
-    for part, first, count in (("held-out", HELD_OUT_SEED, clips), ("train", TRAINING_SEED, 3)):
+    # Where a camera will go cannot be told from the first frames: what is to be foretold is filmed by a still one.
+    for part, first, count, camera in (
+        ("held-out", HELD_OUT_SEED, clips, "static"),
+        ("train", TRAINING_SEED, 3, None),
+    ):
         simulate_dataset(
-            out / "data" / part, names, clips=count * len(names), seed=first + seed, size=(64, 64), workers=workers
+            out / "data" / part, names, clips=count * len(names), seed=first + seed, camera=camera, workers=workers
         )
     _verify(out / "data" / "held-out")
     held_out = open_dataset(out / "data" / "held-out")

@@ -20,6 +20,7 @@ from phys4d.geometry.camera import (
 )
 from phys4d.geometry.points import chamfer_distance, nearest_distance, world_points
 from phys4d.geometry.tracks import chain_tracks, project_tracks, visible_by_depth
+from phys4d.geometry.trees import point_tree, tree_chamfer
 from phys4d.geometry.warp import (
     backward_warp,
     bilinear_sample,
@@ -44,12 +45,14 @@ __all__ = [
     "motion_from_scene_flow",
     "nearest_distance",
     "pixel_centres",
+    "point_tree",
     "project",
     "project_tracks",
     "resize_intrinsics",
     "rigid_motion",
     "scene_flow_from_motion",
     "transform_points",
+    "tree_chamfer",
     "unoccluded",
     "unproject",
     "unproject_pixels",

@@ -14,20 +14,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-class TimeEmbedding(nn.Module):
-    """The diffusion time t in [0, 1], as sinusoids through a small perceptron."""
-
-    def __init__(self, width: int, frequencies: int = 16) -> None:
-        super().__init__()
-        self.frequencies = frequencies
-        self.mix = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B D"]:
-        rates = torch.logspace(0, 2, self.frequencies, device=t.device)
-        angles = t.float()[:, None] * rates
-        return self.mix(torch.cat([angles.cos(), angles.sin()], dim=-1))
-
-
 class Cells(nn.Module):
     """Tokens (f,y,x) unfolded onto a finer grid (T,h,w) of cells.
 

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from phys4d.backbones.layers import TimeEmbedding
 from phys4d.errors import InputError
-from phys4d.heads.layers import Block, Cells, Match, Pair, TimeEmbedding, shifted
+from phys4d.heads.layers import Block, Cells, Match, Pair, shifted
 from phys4d.heads.output import HeadOutput
 
 CELL = 8

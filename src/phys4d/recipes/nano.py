@@ -26,9 +26,9 @@ def nano() -> Recipe:
         start=untrained,
         init="nano-base",
         base=BaseConfig(
-            steps=1000, batch_size=4, lr=1.2e-3, warmup=100, ema=0.997, validate_every=250, checkpoint_every=125
+            steps=2400, batch_size=8, lr=1.2e-3, warmup=100, ema=0.997, validate_every=1000, checkpoint_every=250
         ),
-        pretrain=PretrainConfig(steps=300, batch_size=8, lr=1e-3, ema=0.98, validate_every=100),
-        finetune=FinetuneConfig(steps=300, batch_size=8, lr=5e-4, ema=0.98, validate_every=100),
-        reinforce=ReinforceConfig(steps=80, lr=2e-4, validate_every=20, checkpoint_every=20),
+        pretrain=PretrainConfig(steps=240, batch_size=8, lr=2e-3, ema=0.98, validate_every=100),
+        finetune=FinetuneConfig(steps=200, batch_size=8, lr=5e-4, ema=0.98, validate_every=100),
+        reinforce=ReinforceConfig(steps=40, lr=2e-4, validate_every=20, checkpoint_every=20),
     )

@@ -32,12 +32,14 @@ BLUR = 8.0
 class BaseConfig(TrainConfig):
     """Settings of the base stage, beside those of every stage.
 
-    flip: mirror half of the clips. text_drop: share of clips without their caption. moving_weight: extra weight of
-    pixels that differ from the last given frame. blur_share: of the run over which the blurred error fades.
-    more_context: share of clips that show more first frames than they need. sampling_steps: in validation.
+    flip: mirror half of the clips. recolour: exchange the colour channels of half of them. text_drop: share of
+    clips without their caption. moving_weight: extra weight of pixels that differ from the last given frame.
+    blur_share: of the run over which the blurred error fades. more_context: share of clips that show more first
+    frames than they need. sampling_steps: in validation.
     """
 
     flip: bool = True
+    recolour: bool = True
     text_drop: float = 0.1
     moving_weight: float = 4.0
     blur_share: float = 0.6
@@ -76,6 +78,9 @@ class BaseStage:
         if config.flip:
             mirrored = torch.rand(len(video)) < 0.5
             video[mirrored] = video[mirrored].flip(3)
+        if config.recolour:
+            for clip in torch.nonzero(torch.rand(len(video)) < 0.5).flatten().tolist():
+                video[clip] = video[clip][..., torch.randperm(3)]
         fade = max(0.0, 1 - step / max(1.0, config.blur_share * config.steps))
         loss, sharp = denoising_loss(
             self.model,

@@ -46,7 +46,8 @@ class FinetuneConfig(TrainConfig):
 
     objective: "physics", or "control" for the diffusion loss alone. rank, alpha: of the adapter. *_weight: of the
     losses; gamma: of the rigid part of the warp loss. most_time: the noisiest clip that heads read. moving_weight,
-    text_drop, more_context: see the base stage.
+    text_drop, more_context: see the base stage. head_width, confident_after: of heads that start here, see
+    stage 1.
     """
 
     objective: str = "physics"
@@ -63,6 +64,7 @@ class FinetuneConfig(TrainConfig):
     text_drop: float = 0.3
     more_context: float = 0.2
     head_width: int = 24
+    confident_after: float = 0.4
     sampling_steps: int = 6
 
     def __post_init__(self) -> None:
@@ -92,7 +94,8 @@ class FinetuneStage:
         # Before the heads, whose random start would otherwise make it another one than the control's.
         name = "finetune" if self.physics else "control"
         adapters.add_adapter(model.backbone, free_name(model, name), rank=config.rank, alpha=config.alpha)
-        if self.physics and model.heads is None:
+        self.fresh = self.physics and model.heads is None
+        if self.fresh:
             model.with_heads(width=config.head_width)
         if model.heads is not None:
             model.heads.requires_grad_(self.physics)
@@ -113,6 +116,8 @@ class FinetuneStage:
             return diffusion, told
         t = config.most_time * torch.rand(len(video), device=video.device)
         seen = self.model.read(video, prompts, t=t)
+        if self.fresh and step < config.confident_after * config.steps:
+            seen = seen.unweighted()
         loss, parts = head_losses(seen, batch, config)
         return config.diffusion_weight * diffusion + loss, told | parts
 

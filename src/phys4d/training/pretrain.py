@@ -49,7 +49,8 @@ class PretrainConfig(TrainConfig):
 
     depth_teacher, flow_teacher: for data without labels. most_time: t_max, the noisiest clip that heads read.
     depth_weight, motion_weight: of the losses. text_drop: share of clips without their caption. head_width: of
-    fresh heads.
+    fresh heads. confident_after: share of the run after which the predicted confidence weighs the losses: from the
+    start, it would write off what is hard, such as small objects, before anything was learned of it.
     """
 
     depth_teacher: str = "embedded"
@@ -59,6 +60,7 @@ class PretrainConfig(TrainConfig):
     motion_weight: float = 1.0
     text_drop: float = 0.5
     head_width: int = 24
+    confident_after: float = 0.4
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -94,6 +96,8 @@ class PretrainStage:
         depth, flow, visible = (batch[name].to(device) for name in FIELDS[1:])
         t = config.most_time * torch.rand(len(video), device=device)
         seen = self.model.read(video, dropped_prompts(batch["prompt"], config.text_drop), t=t)
+        if step < config.confident_after * config.steps:
+            seen = seen.unweighted()
         surface = depth > 0
         growth, steady = None, None
         if all(meta.get("depth_scale") == "metric" for meta in batch["meta"]):
