@@ -49,13 +49,17 @@ def seen(monkeypatch):
     return videos
 
 
-def test_colours_of_half_of_the_clips_change_places(rgb_clips, seen):
-    stage = stage_of(rgb_clips, flip=False)
+def take_losses(stage, steps):
+    """Losses of one batch again and again; returns its videos as they are."""
     batch = next(stage.batches(0))
-    for step in range(60):
+    for step in range(steps):
         seed_step(0, step)
         stage.loss(batch, step)
-    plain = batch["rgb"].float() / 255
+    return batch["rgb"].float() / 255
+
+
+def test_colours_of_half_of_the_clips_change_places(rgb_clips, seen):
+    plain = take_losses(stage_of(rgb_clips, flip=False), 60)
     orders = list(itertools.permutations(range(3)))
     drawn = [
         [tuple(o) for o in orders if torch.equal(video[i], plain[i][..., list(o)])]
@@ -69,12 +73,7 @@ def test_colours_of_half_of_the_clips_change_places(rgb_clips, seen):
 
 
 def test_half_of_the_clips_are_mirrored(rgb_clips, seen):
-    stage = stage_of(rgb_clips, recolour=False)
-    batch = next(stage.batches(0))
-    for step in range(40):
-        seed_step(0, step)
-        stage.loss(batch, step)
-    plain = batch["rgb"].float() / 255
+    plain = take_losses(stage_of(rgb_clips, recolour=False), 40)
     mirrored = torch.tensor([[torch.equal(video[i], plain[i].flip(2)) for i in range(2)] for video in seen])
     kept = torch.tensor([[torch.equal(video[i], plain[i]) for i in range(2)] for video in seen])
     assert bool((mirrored ^ kept).all())
