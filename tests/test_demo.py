@@ -72,7 +72,8 @@ def test_no_page_asks_a_network(told):
 
 
 def test_the_tables_say_what_the_reports_say(told):
-    reports = {name: Report.load(told / "reports" / name) for name in story.MODELS}
+    columns = (*story.MODELS, "static", "constant velocity", "truth")
+    reports = {name: Report.load(told / page.report_folder(name)) for name in columns}
     text = (told / "table.txt").read_text(encoding="utf-8")
     assert page.text_of(page.model_table(reports)) in text
     assert page.verdicts(reports) in text

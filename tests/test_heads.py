@@ -13,7 +13,7 @@ from phys4d.errors import InputError
 from phys4d.geometry import motion_from_scene_flow
 from phys4d.heads import HeadOutput, Heads
 from phys4d.heads.layers import _frames_of, local_correlation, shifted
-from phys4d.heads.network import rigid_motion_of
+from phys4d.heads.network import MAPS, rigid_motion_of
 
 PIXELS = {"frames": 5, "size": (32, 48), "grid": (3, 4, 6), "latents": (3, 5, 32, 48)}
 LATENT = {"frames": 9, "size": (64, 32), "grid": (3, 4, 2), "latents": (16, 3, 8, 4)}
@@ -312,3 +312,26 @@ def test_one_simulated_clip_is_learned():
         optimizer.step()
     assert depth_error < 0.05
     assert epe[moving].mean() < 0.5 * flow[moving].norm(dim=-1).mean()
+
+
+def test_a_pixel_follows_the_backbones_own_motion_as_far_as_it_trusts_it():
+    frames, (height, width), span = 5, (32, 32), 4
+    heads = Heads((24, 3 * span), 3, width=8, flow_span=span)
+    flows = torch.zeros(1, 2, 4, 4, 3 * span)
+    flows[0, 0, 1, 2, :3] = torch.tensor([1.0, 0.5, -0.25])  # frame 0: half a cell to the right, a quarter up
+    flows[0, 1, 2, 2, 3:6] = torch.tensor([0.5, 0.5, 0.0])  # frame 2: half of the cell moves by a whole one
+    features = [torch.randn(1, 2, 4, 4, 24), flows]
+    latents = torch.randn(1, 3, frames, height, width)
+    trust = heads.last.bias[4 * MAPS.index("share") :]
+    with torch.no_grad():
+        heads.last.weight[4 * MAPS.index("share") :] = 0
+        trust.fill_(30)
+        motion = heads(features, latents, torch.zeros(1), frames, (height, width)).motion[..., :2]
+        trust.fill_(0)
+        half = heads(features, latents, torch.zeros(1), frames, (height, width)).motion[..., :2]
+    assert motion.shape == (1, frames - 1, height, width, 2)
+    torch.testing.assert_close(motion[0, 0, 12, 20], torch.tensor([4.0, -2.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(motion[0, 2, 20, 20], torch.tensor([8.0, 0.0]), atol=1e-3, rtol=0)
+    assert not motion[0, 1].any()
+    assert not motion[0, 0, :, :8].any()
+    torch.testing.assert_close(half, motion / 2)

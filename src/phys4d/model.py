@@ -79,7 +79,12 @@ class WorldModel(nn.Module):
 
     def with_heads(self, **options: Any) -> WorldModel:
         """This model with fresh heads. options: of `Heads`."""
-        self.heads = Heads(self.backbone.feature_dims, self.backbone.latent_channels, **options)
+        self.heads = Heads(
+            self.backbone.feature_dims,
+            self.backbone.latent_channels,
+            flow_span=self.backbone.flow_span,
+            **options,
+        )
         self.heads.to(self.device)
         return self
 

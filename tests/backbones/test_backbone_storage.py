@@ -63,7 +63,10 @@ FAULTS = [
     (lambda f: change_config(f, config=None), "configuration does not fit nano"),
     (lambda f: change_config(f, config={"width": 32, "colour": 1}), "configuration does not fit nano.*colour"),
     (lambda f: change_config(f, config={"width": -3}), "configuration does not fit nano"),
-    (lambda f: change_config(f, config={"width": 64}), "weights of another model than Nano: tensors .*missing"),
+    (
+        lambda f: change_config(f, config={"width": 32, "depth": 6}),
+        "weights of another model than Nano: tensors .*missing",
+    ),
     (lambda f: (f / "backbone.safetensors").unlink(), r"backbone\.safetensors: not found"),
     (lambda f: (f / "backbone.safetensors").write_bytes(b"x" * 100), "damaged or no safetensors file"),
     (lambda f: change_weights(f, lambda w: w.pop("place")), r"tensors 1 missing \(first: place\)"),

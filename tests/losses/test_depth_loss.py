@@ -57,6 +57,20 @@ def test_relative_loss_has_no_gradient_along_scale_and_shift():
     assert abs(disparity.grad.sum()) < 1e-3 * size
 
 
+def test_a_few_pixels_of_no_depth_come_back_instead_of_flattening_all_others():
+    disparity = blobs(0)
+    log_depth = -disparity.log()
+    planted = torch.zeros_like(EVERYWHERE)
+    planted[:, :, 3:5, 3:5] = True
+    log_depth[planted] = -9.0
+    log_depth.requires_grad_()
+    loss = relative_depth_loss(log_depth, 2 * disparity - 0.3, EVERYWHERE, gradient=0.0, temporal=0.0)
+    loss.value.backward()
+    # The planted ones are told to move away, more than any other is told anything: those are right as they are.
+    assert (log_depth.grad[planted] < 0).all()
+    assert log_depth.grad[~planted].abs().max() < 0.5 * log_depth.grad[planted].abs().min()
+
+
 def test_one_fit_a_clip_sees_flicker_that_a_fit_a_frame_would_forgive():
     disparity = blobs(0)
     flicker = disparity * torch.tensor([1.0, 1.3, 0.8, 1.2, 1.0]).double()[:, None, None]

@@ -14,18 +14,21 @@ def test_best_confidence_is_penalty_over_error():
     best = (0.2 / error).log().requires_grad_()
     mask = torch.ones(3, dtype=torch.bool)
     value = confident(error, best, mask, penalty=0.2, name="test")
-    assert value.item() == pytest.approx((0.2 - 0.2 * best.detach()).mean().item())
+    assert value.item() == pytest.approx((error + 0.2 - 0.2 * best.detach()).mean().item())
     value.backward()
     torch.testing.assert_close(best.grad, torch.zeros(3))
     for shift in (-0.3, 0.3):
         assert confident(error, best + shift, mask, penalty=0.2, name="test") > value
 
 
-def test_no_confidence_is_confidence_one():
-    error, mask = torch.rand(4, 5), torch.rand(4, 5) > 0.3
-    plain = confident(error, None, mask, name="test")
-    torch.testing.assert_close(plain, error[mask].mean())
-    torch.testing.assert_close(confident(error, torch.zeros(4, 5), mask, name="test"), plain)
+def test_the_error_learns_the_same_whatever_the_confidence():
+    """Nothing is written off because it is hard."""
+    mask = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) > 0.3
+    for confidence in (None, torch.full((4, 5), -3.0), torch.full((4, 5), 3.0)):
+        error = torch.rand(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        confident(error, confidence, mask, name="test").backward()
+        torch.testing.assert_close(error.grad, mask / mask.sum())
+    torch.testing.assert_close(confident(error, None, mask, name="test"), error[mask].mean())
 
 
 def test_masked_mean_weighs_and_ignores_what_is_outside():

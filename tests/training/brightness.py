@@ -37,7 +37,7 @@ class Painter(Nano):
 
     def forward(self, x, t, condition):
         _, features = super().forward(x, t, condition)
-        colour = self.paint(features[-1][:, 1:]).permute(0, 4, 1, 2, 3)
+        colour = self.paint(features[-2][:, 1:]).permute(0, 4, 1, 2, 3)
         for axis, factor in ((2, 4), (3, 8), (4, 8)):
             colour = colour.repeat_interleave(factor, dim=axis)
         made = torch.tanh(0.3 * colour + 0.5 * x[:, :, 1:])

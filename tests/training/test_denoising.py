@@ -19,11 +19,9 @@ def still_model(monkeypatch):
 def test_micro_batches_average_to_the_batch(still_model):
     video = torch.rand(4, 17, 64, 64, 3)
     prompts, context = ["a ball"] * 4, [1, 8, 3, 1]
-    whole, _ = denoising_loss(still_model, video, prompts, context, moving_weight=4.0, blur=8.0)
+    whole, _ = denoising_loss(still_model, video, prompts, context, moving_weight=4.0)
     parts = [
-        denoising_loss(
-            still_model, video[i : i + 1], prompts[:1], context[i : i + 1], moving_weight=4.0, blur=8.0
-        )[0]
+        denoising_loss(still_model, video[i : i + 1], prompts[:1], context[i : i + 1], moving_weight=4.0)[0]
         for i in range(4)
     ]
     assert float(whole) == pytest.approx(float(sum(parts)) / 4, rel=1e-5)
@@ -48,6 +46,22 @@ def test_moving_pixels_weigh_more(still_model):
     # At t = 0.5 nano's weight is 4. Of 64 cells one moves: its target is 1, the others' is 0; both predict 0.1.
     assert float(plain) == pytest.approx(4 * (0.9**2 + 63 * 0.1**2) / 64, rel=1e-5)
     assert float(weighted) == pytest.approx(4 * (5 * 0.9**2 + 63 * 0.1**2) / 64, rel=1e-5)
+
+
+def test_what_moves_though_it_should_not_weighs_as_far_as_the_clip_is_clear(still_model, monkeypatch):
+    video = torch.full((1, 17, 64, 64, 3), 0.5)
+
+    def stirred(x, t, condition):
+        made = condition.latents.clone()
+        made[:, :, 1:, :8, :8] = 0.5
+        return made
+
+    monkeypatch.setattr(still_model.backbone, "predict", stirred)
+    plain, _ = denoising_loss(still_model, video, [""], [1])
+    weighted, _ = denoising_loss(still_model, video, [""], [1], moving_weight=4.0)
+    # At t = 0.5 alpha is 0.5 as well: 1 + 4 / 2 times the error of the one cell that is wrong.
+    assert float(plain) == pytest.approx(4 * 0.5**2 / 64, rel=1e-5)
+    assert float(weighted) == pytest.approx(3 * float(plain), rel=1e-5)
 
 
 def test_clips_are_given_what_determines_them_or_more():

@@ -61,6 +61,10 @@ class Backbone(nn.Module, ABC):
     """Frames of the longest window."""
     feature_dims: tuple[int, ...]
     """Channels D of each tapped layer."""
+    flow_span: int = 0
+    """Not 0: the last feature is no layer, but how the backbone itself moves things, for so many frames a token
+    (the first token: for frame 0 alone): share of a cell that moves, and that share times the displacement x, y to
+    the next frame [cells], frame by frame."""
     latent_channels: int
     lora_targets: tuple[str, ...]
     """Name endings of the linear layers that an adapter may change."""
@@ -106,6 +110,17 @@ class Backbone(nn.Module, ABC):
     ) -> Float[Tensor, "B C t h w"]:
         """The prediction alone."""
         return self(x, t, condition)[0]
+
+    def predict_and_explain(
+        self,
+        x: Float[Tensor, "B C t h w"],
+        t: Float[Tensor, "B"],
+        condition: Condition,
+        x0: Float[Tensor, "B C t h w"],
+    ) -> tuple[Float[Tensor, "B C t h w"], Float[Tensor, ""]]:
+        """The prediction, and a loss of the backbone's own about how it came by it; 0 for most. x0: clean."""
+        prediction = self.predict(x, t, condition)
+        return prediction, prediction.new_zeros(())
 
     def features(
         self, x: Float[Tensor, "B C t h w"], t: Float[Tensor, "B"], condition: Condition

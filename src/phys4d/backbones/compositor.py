@@ -1,142 +1,110 @@
 """The output layer of `nano`: a clip is composed from its last known frame rather than painted anew.
 
 At 64x64 and a few million weights a plain linear output blurs whatever moves, and adding to the first frame leaves
-a ghost where an object was. Here the tokens say instead where what they show was in the anchor frame (the last
-known one). A matte cuts the objects out of it, and what is behind them is filled in from around them. The matte
-travels as a whole, and each cell of a frame adds a flow of its own and an occupancy, as far as which it shows the
-matte. Everything is learned from RGB alone.
+a ghost where an object was. Here a few objects are cut out of the anchor frame (the last known one), what is
+behind them is filled in from around them, and each object is moved and turned as a whole: it keeps its shape, and
+it is in a frame once.
 
-The matte covers only a small part of the picture and nothing has a colour of its own: wherever a small model could
-paint (pixels, colours behind the matte, a matte of everything but the object, several mattes that hedge by
-copies), it learned to paint a blur before it learned to move an object. So what the last known frame does not show
-cannot appear; larger models want a branch that paints.
+Nothing has a colour of its own: wherever a small model could paint, it learned to paint a blur before it learned
+to move an object. So what the last known frame does not show cannot appear, and bodies that bend stay rigid;
+larger models want a branch that paints.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-PATCH = 8
-"""Height and width of a token's cell [px]."""
+from phys4d.backbones.cutter import PATCH
+from phys4d.backbones.layers import cells_to_pixels
+from phys4d.backbones.motions import Motion
+
 SPAN = 4
 """Frames of a token, after the anchor's."""
-MOST = 0.15
-"""Share of the picture that the matte covers at most."""
-CLEAR = 4.0
-"""How sure it is at first that a pixel is background: a start from the static world."""
+FLOWS = 3 * SPAN
+"""Channels of the motion that heads may read; see `Compositor.flows`."""
 BACKGROUND_PACE = 0.05
-"""The background learns to move so much more slowly than the matte: most cameras stand still."""
+"""The background learns to move so much more slowly than the objects: most cameras stand still."""
 
 
 class Compositor(nn.Module):
-    """From tokens to clean frames in [-1, 1]."""
+    """From objects and their motion to clean frames in [-1, 1]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.flow = nn.Linear(width, SPAN * 2 * 2)
-        self.occupancy = nn.Linear(width, SPAN)
-        # Where the matte is, as a share of every cell: in the anchor frame, and in each frame of a group.
-        self.anchor_share = nn.Linear(width, 1)
-        self.share = nn.Linear(width, SPAN)
-        self.shift = nn.Linear(width, SPAN * 2)
-        self.course = nn.Linear(width, 2 * 2)
-        for layer in (self.flow, self.occupancy, self.shift, self.course):
-            # A start at rest: motions that wriggle from cell to cell are slow to unlearn.
-            nn.init.normal_(layer.weight, std=0.005)
-            nn.init.zeros_(layer.bias)
-        self.still = nn.Linear(width, 8 * PATCH**2 // 4)
-        self.cut = nn.Sequential(
-            nn.Conv2d(8 + 3, 32, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(32, 32, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(32, 1, 3, padding=1),
-        )
+        self.behind = nn.Linear(width, SPAN * 2)
+        # A start at rest: motions that wriggle from cell to cell are slow to unlearn.
+        nn.init.normal_(self.behind.weight, std=0.005)
+        nn.init.zeros_(self.behind.bias)
 
     def forward(
         self,
-        anchor_tokens: Float[Tensor, "B y x D"],
         tokens: Float[Tensor, "B g y x D"],
-        anchor: Float[Tensor, "B 3 H W"],
-        last: Int[Tensor, "B"] | None = None,
-    ) -> Float[Tensor, "B 3 T H W"]:
-        """Clean frames 1 to 4g of a clip whose last known frame is `anchor`, number `last` (default 0)."""
-        start, tokens = self.norm(anchor_tokens), self.norm(tokens)
-        matte = self._matte(start, anchor)
-        behind = filled(anchor.float(), 1 - matte)
-        flow = _grid(self.flow(tokens), 1)
-        # Colours are multiplied by the matte, so that nothing of what was around it comes along.
-        travel = self._travel(start, tokens, last)[..., None, None] + flow[:, :, :2]
-        objects = _carry(torch.cat([anchor * matte, matte], dim=1), travel)
-        background = _carry(behind, BACKGROUND_PACE * flow[:, :, 2:])
-        size = (anchor.shape[-2], anchor.shape[-1])
-        shown = _enlarged(_grid(self.occupancy(tokens), 1).flatten(0, 1), size)
-        shown = torch.sigmoid(shown + 3).view(len(anchor), 1, -1, *size)
-        return background * (1 - shown * objects[:, 3:]) + shown * objects[:, :3]
+        background: Float[Tensor, "B 3 H W"],
+        objects: Float[Tensor, "B K 4 H W"],
+        centre: Float[Tensor, "B K 2"],
+        motion: Motion,
+    ) -> tuple[Float[Tensor, "B 3 T H W"], Float[Tensor, "B f y x F"]]:
+        """(frames 1 to T, `flows`).
 
-    def _travel(
-        self, start: Float[Tensor, "B y x D"], tokens: Float[Tensor, "B g y x D"], last: Int[Tensor, "B"] | None
-    ) -> Float[Tensor, "B T 2"]:
-        """Where the matte as a whole was in the anchor frame, less where it is [cells].
-
-        The tokens point at where it was and is (a spatial soft-argmax: it moved by the difference), say a shift
-        beyond that, and a course v tau + a tau^2, tau in groups of frames since the anchor, which early frames
-        teach and late ones follow.
+        objects: colours times matte, and the matte, in the anchor frame. centre: of each [cells].
         """
-        groups, rows, columns = tokens.shape[1:4]
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        cells = torch.stack([x, y], dim=-1).flatten(0, 1).to(tokens.device, torch.float32)
-        start, tokens = start.flatten(1, 2), tokens.flatten(2, 3)
-        before = self.anchor_share(start).float().softmax(dim=1)[..., 0]
-        share = self.share(tokens).float().softmax(dim=2)
-        said = self.shift(tokens).float().unflatten(-1, (SPAN, 2)) + cells[:, None]
-        place = torch.einsum("bgns,bgnsc->bgsc", share, said).flatten(1, 2)
-        course = self.course(start).float().unflatten(-1, (2, 2))
-        velocity, acceleration = torch.einsum("bn,bnkc->bkc", before, course)[:, None].unbind(2)
-        since = torch.arange(1, groups * SPAN + 1, device=tokens.device)[None]
-        since = since if last is None else since - last[:, None]
-        tau = (since.clamp_min(0) / SPAN)[..., None]
-        return (before @ cells)[:, None] - place - velocity * tau - acceleration * tau.square()
+        flow = BACKGROUND_PACE * cells_to_pixels(self.behind(self.norm(tokens)).float(), 1, SPAN)
+        with torch.autocast(tokens.device.type, enabled=False):
+            # Places in bfloat16 would be off by an eighth of a pixel.
+            background = _carried(background, flow)
+            moved = _placed(objects, centre, motion)
+        front = moved * motion.order.exp()[:, :, None, :, None, None]
+        # Their sum: pieces of one object that move together cover as much as the whole.
+        cover = moved.sum(1)[:, 3:].clamp_max(1)
+        colours, whole = front.sum(1).split([3, 1], dim=1)
+        whole = whole.clamp_min(1e-4)
+        shown = torch.cat([objects[:, :, 3:], front[:, :, 3] * (cover / whole)], dim=2)
+        return background * (1 - cover) + cover / whole * colours, self.flows(shown, motion.travel)
 
-    def _matte(
-        self, start: Float[Tensor, "B y x D"], anchor: Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B 1 H W"]:
-        """How far each pixel of the anchor frame is part of an object, in (0, 1)."""
-        coarse = _grid(self.still(start)[:, None], PATCH // 2, span=1)[:, 0]
-        coarse = _enlarged(coarse, (anchor.shape[-2], anchor.shape[-1]))
-        logits = self.cut(torch.cat([coarse, anchor], dim=1)).float()
-        spread = logits.flatten(2)
-        # The value that a share of 1 - MOST of the pixels is below.
-        edge = spread.kthvalue(int(spread.shape[-1] * (1 - MOST)), dim=-1).values[..., None, None]
-        return torch.sigmoid(logits - edge.clamp_min(CLEAR))
+    @staticmethod
+    def flows(shown: Float[Tensor, "B K t H W"], travel: Float[Tensor, "B K T 2"]) -> Float[Tensor, "B f y x F"]:
+        """How the objects that cells show move to the next frame: what the frames are composed by, for the heads.
 
-
-def filled(image: Float[Tensor, "B 3 H W"], clear: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """A picture whose pixels count as far as they are clear; the rest comes from ever coarser surroundings.
-
-    Pull-push interpolation (Gortler et al. 1996, The Lumigraph, section 3.4).
-    """
-    levels = [(image * clear, clear)]
-    while min(levels[-1][1].shape[-2:]) > 1:
-        levels.append((functional.avg_pool2d(levels[-1][0], 2), functional.avg_pool2d(levels[-1][1], 2)))
-    whole = levels[-1][0] / levels[-1][1].clamp_min(1e-4)
-    for colours, weight in reversed(levels[:-1]):
-        whole = colours + (1 - weight) * _enlarged(whole, (weight.shape[-2], weight.shape[-1]))
-    return whole
+        To each of the anchor's cells its frame's numbers, to every other cell those of its SPAN frames: share of
+        objects, and that times their displacement to the next frame [cells] (0 in the last frame).
+        """
+        shown = functional.avg_pool2d(shown.flatten(0, 2), PATCH).unflatten(0, shown.shape[:3])
+        step = torch.diff(functional.pad(travel, (0, 0, 1, 0)), dim=2)
+        step = functional.pad(step, (0, 0, 0, 1))[..., None, None, :]
+        told = torch.cat([shown.sum(1)[..., None], (shown[..., None] * step).sum(1)], dim=-1)
+        first = functional.pad(told[:, :1], (0, 3 * (SPAN - 1)))
+        rest = told[:, 1:].unflatten(1, (-1, SPAN)).movedim(2, -2).flatten(-2)
+        return torch.cat([first, rest], dim=1)
 
 
-def _grid(values: Tensor, fine: int, span: int = SPAN) -> Float[Tensor, "B T C h w"]:
-    """(B,g,y,x, span*C*fine^2) to (B, g*span, C, y*fine, x*fine)."""
-    batch, groups, rows, columns, _ = values.shape
-    values = values.float().reshape(batch, groups, rows, columns, span, -1, fine, fine)
-    return values.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(batch, groups * span, -1, rows * fine, columns * fine)
+def _placed(
+    objects: Float[Tensor, "B K 4 H W"], centre: Float[Tensor, "B K 2"], motion: Motion
+) -> Float[Tensor, "B K 4 T H W"]:
+    """Every object in every frame, by a similarity about its centre."""
+    batch, kinds, channels, height, width = objects.shape
+    frames = motion.travel.shape[2]
+    half = centre.new_tensor([width, height]) / PATCH / 2
+    angle, size = motion.turn.unbind(-1)
+    cos, sin = torch.exp(-size) * angle.cos(), torch.exp(-size) * angle.sin()
+    inverse = torch.stack([torch.stack([cos, sin], dim=-1), torch.stack([-sin, cos], dim=-1)], dim=-2)
+    # Where it was: centre + R^-1 (here - centre - travel), in halves of the picture from its middle.
+    middle = (centre - half)[:, :, None]
+    shift = middle - (inverse * (middle + motion.travel)[..., None, :]).sum(-1)
+    theta = torch.cat([inverse * (half / half[:, None]), (shift / half)[..., None]], dim=-1).flatten(0, 2)
+    x, y = ((2 * torch.arange(n, device=theta.device) + 1) / n - 1 for n in (width, height))
+    across, down, middle = theta[:, None, None].unbind(-1)
+    grid = across * x[:, None] + (down * y[:, None, None] + middle)
+    # All frames in one tall picture: the objects need not be copied for each.
+    grid = grid.view(batch * kinds, frames * height, width, 2)
+    placed = functional.grid_sample(objects.flatten(0, 1), grid, align_corners=False)
+    return placed.view(batch, kinds, channels, frames, height, width)
 
 
-def _carry(image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B T 2 y x"]) -> Float[Tensor, "B C T H W"]:
+def _carried(image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B T 2 y x"]) -> Float[Tensor, "B C T H W"]:
     """Every frame, by a backward flow: where what each cell shows was, less where it is [cells]."""
     batch, _, height, width = image.shape
     frames, rows, columns = flow.shape[1], *flow.shape[-2:]
@@ -148,7 +116,6 @@ def _carry(image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B T 2 y x"]) ->
     down, across = _between(rows, flow.device), _between(columns, flow.device)
     tall = torch.matmul(down, coarse.permute(0, 2, 3, 1).flatten(2))
     grid = torch.matmul(tall, torch.kron(across, torch.eye(2, device=flow.device)).T)
-    # All frames in one tall picture: the image need not be copied for each.
     grid = grid.view(batch, frames * height, width, 2)
     carried = functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return carried.view(batch, -1, frames, height, width)
@@ -161,7 +128,3 @@ def _between(cells: int, device: torch.device) -> Float[Tensor, "n*PATCH n"]:
     share = (pixels - left)[:, None]
     ones = functional.one_hot(left.long(), cells), functional.one_hot(left.long() + 1, cells)
     return (1 - share) * ones[0] + share * ones[1]
-
-
-def _enlarged(values: Float[Tensor, "N C h w"], size: tuple[int, int]) -> Float[Tensor, "N C H W"]:
-    return functional.interpolate(values, size=size, mode="bilinear", align_corners=False)

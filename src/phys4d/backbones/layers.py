@@ -99,3 +99,10 @@ def sinusoids(position: Float[Tensor, "*batch"], frequencies: int) -> Float[Tens
     rates = torch.exp(torch.linspace(0, -math.log(1e4), frequencies, device=position.device))
     angle = position[..., None].float() * rates
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def cells_to_pixels(values: Float[Tensor, "B g y x n"], fine: int, span: int = 1) -> Float[Tensor, "B T C h w"]:
+    """What cells say of each of `span` frames and fine^2 parts, (span, C, fine, fine) in each, on a grid."""
+    batch, groups, rows, columns, _ = values.shape
+    values = values.reshape(batch, groups, rows, columns, span, -1, fine, fine)
+    return values.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(batch, groups * span, -1, rows * fine, columns * fine)

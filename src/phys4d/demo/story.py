@@ -7,6 +7,7 @@ judged on scenes that nothing was trained on. A second call continues an interru
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 import time
@@ -22,7 +23,7 @@ from phys4d.data.shards import RECORD, WorldDataset
 from phys4d.data.verify import verify
 from phys4d.demo import page
 from phys4d.errors import InputError, WorkError
-from phys4d.evaluation import Report, evaluate
+from phys4d.evaluation import Report, baselines, evaluate
 from phys4d.model import WorldModel
 from phys4d.recipes import recipes
 from phys4d.sim.catalog import SCENES
@@ -138,11 +139,21 @@ def _judged(worlds: list[World4D], out: Path) -> tuple[dict[str, list[World4D]],
         made[column] = []
         for start in tqdm(range(0, len(worlds), 4), desc=name, unit="batch"):
             made[column] += generate_from(model, worlds[start : start + 4], 8, seed=start)
-        # The static world and its like are the same whoever is judged: once is enough.
-        last = column == list(MODELS)[-1]
-        reports[column] = evaluate(relift(judge, made[column]), worlds, baselines=last)
-        reports[column].save(out / "reports" / column)
+    for column, seen in {**made, **_rivals(worlds)}.items():
+        reports[column] = evaluate(relift(judge, seen), worlds, baselines=False)
+        reports[column].save(out / page.report_folder(column))
     return made, reports
+
+
+def _rivals(worlds: list[World4D]) -> dict[str, list[World4D]]:
+    """What needs no model, and the truth, as RGB: seen by the same instrument, whose error is in every column."""
+    found: dict[str, list[World4D]] = {}
+    for name in ("static", "constant_velocity"):
+        found[name.replace("_", " ")] = [
+            baselines.make(name, world, context=int(world.meta.get("context_frames") or 1)) for world in worlds
+        ]
+    found["truth"] = [dataclasses.replace(world, meta={**world.meta, "mode": "generate"}) for world in worlds]
+    return found
 
 
 def _film(world: World4D, path: Path) -> Path:

@@ -25,8 +25,9 @@ CELL = 8
 MULTIPLE = 16
 """Heights and widths must be multiples of this [px]."""
 CONFIDENCE_LIMIT = 4.0
-MAPS = ("log_depth", "depth_confidence", "u", "v", "delta", "motion_confidence", "visibility", "sky")
-START = {"log_depth": math.log(2.0), "visibility": 2.0, "sky": -2.0}
+MAPS = ("u", "v", "delta", "log_depth", "depth_confidence", "motion_confidence", "visibility", "sky", "share")
+"""What the last layer writes. share: how far a pixel follows the backbone's own motion."""
+START = {"log_depth": math.log(2.0), "visibility": 2.0, "sky": -2.0, "share": -3.0}
 """What an untrained head says; the other maps start at 0."""
 
 
@@ -82,6 +83,8 @@ class Heads(nn.Module):
     resolution; 2x and 3x as many below; a multiple of 8.
     pixel_latents: the latents are the noisy video itself, at its frame rate and resolution; default, where they
     have 3 channels. Then their pictures give edges and matches between frames; latents of a VAE join the cells.
+    flow_span: the last feature is the backbone's own motion (`Backbone.flow_span`); each pixel follows it as far
+    as the heads learn to trust it.
     config: what `__init__` needs to build the same network again: JSON.
     """
 
@@ -92,6 +95,7 @@ class Heads(nn.Module):
         *,
         width: int = 32,
         pixel_latents: bool | None = None,
+        flow_span: int = 0,
     ) -> None:
         super().__init__()
         pixels = latent_channels == 3 if pixel_latents is None else pixel_latents
@@ -100,9 +104,12 @@ class Heads(nn.Module):
             "latent_channels": latent_channels,
             "width": width,
             "pixel_latents": pixels,
+            "flow_span": flow_span,
         }
+        self.flow_span = flow_span
         half, quarter, eighth = widths = (width, 2 * width, 3 * width)
-        self.taps = nn.ModuleList(nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, eighth)) for dim in feature_dims)
+        tapped = feature_dims[:-1] if flow_span else feature_dims
+        self.taps = nn.ModuleList(nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, eighth)) for dim in tapped)
         self.time = TimeEmbedding(eighth)
         self.cells = Cells(eighth, eighth)
         if pixels:
@@ -164,6 +171,10 @@ class Heads(nn.Module):
             x = block(x, frames)
         fine = [x] if skips is None else [x, skips[0], shifted(skips[0], frames, 1)]
         maps = torch.cat([self._fine(*part) for part in zip(*(p.split(chunk or len(x)) for p in fine))])
+        if self.flow_span:
+            own = _own_motion(features[-1], self.flow_span, frames, size)
+            share = torch.sigmoid(maps[:, MAPS.index("share") :])
+            maps = torch.cat([maps[:, :2] + share * own, maps[:, 2:]], dim=1)
         with torch.autocast(x.device.type, enabled=False):
             cameras = self.camera(x, frames)
         return _output(maps.unflatten(0, (-1, frames)), *cameras)
@@ -199,6 +210,19 @@ class Heads(nn.Module):
             raise InputError(
                 f"these heads read latents of {wanted} channels{extent}, not {tuple(latents.shape[1:])}"
             )
+
+
+def _own_motion(
+    flows: Float[Tensor, "B f y x F"], span: int, frames: int, size: tuple[int, int]
+) -> Float[Tensor, "N 2 H W"]:
+    """The backbone's own motion at every pixel, as the last layer writes motion; see `Backbone.flow_span`."""
+    rows, columns = flows.shape[2:4]
+    by_frame = flows.float().unflatten(-1, (span, 3)).movedim(-2, 2)
+    by_frame = torch.cat([by_frame[:, :1, 0], by_frame[:, 1:].flatten(1, 2)], dim=1)[:, :frames]
+    there = F.interpolate(by_frame.flatten(0, 1).permute(0, 3, 1, 2), size=size, mode="bilinear")
+    # The mean over what moves: around it cells are empty, and must not slow it down.
+    pixels = there.new_tensor([size[1] / columns, size[0] / rows])[:, None, None]
+    return there[:, 1:] / there[:, :1].clamp_min(0.02) * pixels / (size[0] / 32)
 
 
 def _output(maps: Tensor, log_focal: Tensor, gravity: Tensor, camera0_from_camera: Tensor) -> HeadOutput:

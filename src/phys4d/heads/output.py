@@ -49,14 +49,6 @@ class HeadOutput:
         """Some of the clips."""
         return HeadOutput(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
-    def unweighted(self) -> HeadOutput:
-        """The same with confidences of 1, which weigh no loss and learn nothing."""
-        return dataclasses.replace(
-            self,
-            depth_log_confidence=torch.zeros_like(self.depth_log_confidence),
-            motion_log_confidence=torch.zeros_like(self.motion_log_confidence),
-        )
-
     def intrinsics(self) -> Float[Tensor, "B T 3 3"]:
         """K [px]: square pixels, the principal point at the centre of the picture."""
         clips, frames, height, width = self.log_depth.shape

@@ -11,6 +11,9 @@ from phys4d.losses.masked import Loss, confident, coverage
 LEAST_CORRELATION = 0.1
 """Floor on the correlation in the alignment: a fit of slope 0 or below would stop or turn the gradient."""
 
+TRIMMED = 0.1
+"""Share of the nearest pixels of a prediction that have no say in its alignment."""
+
 
 def align_scale_shift(
     prediction: Float[Tensor, "B T H W"], target: Float[Tensor, "B T H W"], mask: Bool[Tensor, "B T H W"]
@@ -57,11 +60,13 @@ def relative_depth_loss(
     teacher_disparity: up to a scale > 0 and a shift; it is brought to mean 0 and mean deviation 1 in each clip, so
     that the teacher's unit does not matter. The temporal term counts only where the teacher's own change is below
     `steady` of its range; where no two pixels that a gradient compares are in the mask, that gradient is left out.
-    Gradients compare pairs of pixels, so that no confidence weighs them. Raises WorkError for an empty mask.
+    Gradients compare pairs of pixels, so that no confidence weighs them. The nearest pixels of the prediction do
+    not settle the alignment: else a few of hardly any depth, hence of a huge disparity, have their way, all others
+    become flat, and no gradient leads back. Raises WorkError for an empty mask.
     """
     target = _standardised(teacher_disparity, mask)
     disparity = torch.exp(-log_depth)
-    scale, shift = align_scale_shift(disparity, target, mask)
+    scale, shift = align_scale_shift(disparity, target, _settling(disparity.detach(), mask))
     residual = scale[:, None, None, None] * disparity + shift[:, None, None, None] - target
     data = confident(residual.abs(), log_confidence, mask, name="relative depth")
     slopes = _multiscale_gradient(residual, mask)
@@ -97,6 +102,14 @@ def metric_depth_loss(
         {"data": data.detach(), "gradient": slopes.detach()},
         {"depth": coverage(mask)},
     )
+
+
+def _settling(disparity: Tensor, mask: Tensor) -> Tensor:
+    """The mask without the largest disparities of each clip."""
+    known = disparity.masked_fill(~mask, torch.nan).flatten(1)[:, ::7]
+    most = known.nanquantile(1 - TRIMMED, dim=1)[:, None, None, None]
+    # A mask of a few pixels, or a flat clip, keeps all.
+    return torch.where(most > 0, mask & (disparity <= most), mask)
 
 
 def _standardised(disparity: Tensor, mask: Tensor) -> Tensor:

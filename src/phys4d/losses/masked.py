@@ -46,13 +46,15 @@ def confident(
     penalty: float = 0.2,
     name: str,
 ) -> Float[Tensor, ""]:
-    """Mean over the mask of c e - a log c, with c = exp(log_confidence) and a = `penalty`.
+    """Mean over the mask of e + (c e - a log c), with c = exp(log_confidence) and a = `penalty`.
 
-    DUSt3R's loss (arXiv 2312.14132, equation 4). For an expected error e the best confidence is c = a / e. Without
-    a confidence, c = 1. Raises WorkError where the mask is empty.
+    For an expected error e the best confidence is c = a / e, as in DUSt3R's loss (arXiv 2312.14132, equation 4).
+    But there c weighs the error too, and what is hard, such as small objects that move, is written off before it
+    is learned; here the confidence learns from the error and weighs nothing. Without a confidence, e alone. Raises
+    WorkError where the mask is empty.
     """
     if log_confidence is not None:
-        error = log_confidence.exp() * error - penalty * log_confidence
+        error = error + log_confidence.exp() * error.detach() - penalty * log_confidence
     return masked_mean(error, mask, weight, name=name)
 
 

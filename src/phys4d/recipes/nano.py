@@ -26,9 +26,11 @@ def nano() -> Recipe:
         start=untrained,
         init="nano-base",
         base=BaseConfig(
-            steps=2400, batch_size=8, lr=1.2e-3, warmup=100, ema=0.997, validate_every=1000, checkpoint_every=250
+            steps=5600, batch_size=8, lr=1.2e-3, warmup=100, ema=0.998, validate_every=1000, checkpoint_every=250
         ),
-        pretrain=PretrainConfig(steps=240, batch_size=8, lr=2e-3, ema=0.98, validate_every=100),
-        finetune=FinetuneConfig(steps=200, batch_size=8, lr=5e-4, ema=0.98, validate_every=100),
-        reinforce=ReinforceConfig(steps=40, lr=2e-4, validate_every=20, checkpoint_every=20),
+        pretrain=PretrainConfig(
+            steps=200, batch_size=8, lr=3e-3, depth_weight=0.3, motion_weight=1.5, ema=0.95, validate_every=100
+        ),
+        finetune=FinetuneConfig(steps=160, batch_size=8, lr=1.5e-3, ema=0.95, validate_every=80),
+        reinforce=ReinforceConfig(steps=24, updates=2, lr=3e-4, warmup=4, validate_every=12, checkpoint_every=12),
     )

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from phys4d.backbones.backbone import per_clip
 from phys4d.model import WorldModel
@@ -28,33 +27,37 @@ def denoising_loss(
     context: Sequence[int],
     *,
     moving_weight: float = 0.0,
-    blur: float = 0.0,
+    explained: float = 0.0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """(loss, the part of it without the blurred error).
+    """(loss, the part of it that is the prediction's error).
 
     video: in [0, 1]. context: given first frames of each clip. moving_weight: extra weight of latents that differ
-    from the last given one by more than 0.15; without it the few that move hardly count. blur: weight of the error
-    after blurs over 8x8 and 16x16, whose gradient reaches further than a pixel.
+    from the last given one by more than 0.15, without which the few that move hardly count; and, times alpha, of
+    those that differ in the prediction alone. explained: weight of the backbone's own loss
+    (`Backbone.predict_and_explain`).
     """
     backbone = model.backbone
     condition = model.condition_mixed(video, context, prompts)
     x0 = backbone.encode(video)
     t = backbone.sample_time(len(video)).to(x0.device)
     eps = torch.randn_like(x0)
-    prediction = backbone.predict(condition.clamp(model.noised(x0, eps, t)), t, condition)
+    noisy = condition.clamp(model.noised(x0, eps, t))
+    if explained:
+        prediction, own = backbone.predict_and_explain(noisy, t, condition, x0)
+    else:
+        prediction, own = backbone.predict(noisy, t, condition), x0.new_zeros(())
     free = ~condition.known
     change = (x0 - condition.latents).abs().amax(dim=1, keepdim=True)
-    weight = free.float() * (1 + moving_weight * (change > 0.15).float()) * per_clip(backbone.loss_weight(t))
+    moves = (change > 0.15).float()
+    if moving_weight:
+        # What moves though it should not: wrong in itself only where the clip is clear enough to see where it is.
+        made = backbone.to_x0_eps(prediction.detach().float(), noisy, t)[0]
+        stirred = ((made - condition.latents).abs().amax(dim=1, keepdim=True) > 0.15).float()
+        moves = torch.maximum(moves, stirred * per_clip(backbone.alpha_sigma(t)[0]))
+    weight = free.float() * (1 + moving_weight * moves) * per_clip(backbone.loss_weight(t))
     error = prediction.float() - backbone.target(x0, eps, t)
-    sharp = free_mean(weight * error.square(), free).mean()
-    if not blur:
-        return sharp, sharp.detach()
-    # Two blurs, of an object's size and twice that; each mean of squares falls with the area that it averages.
-    coarse = error.new_zeros(())
-    for side in (8, 16):
-        blurred = functional.avg_pool3d(error * weight.sqrt(), (1, side, side), stride=(1, side // 2, side // 2))
-        coarse = coarse + side / 8 * blurred.square().mean()
-    return sharp + blur * coarse, sharp.detach()
+    loss = free_mean(weight * error.square(), free).mean()
+    return loss + explained * own, loss.detach()
 
 
 def given_frames(metas: Sequence[dict[str, Any]], most: int, more: float = 0.0) -> list[int]:

@@ -2,8 +2,8 @@
 
     L = L_diffusion + ld L_depth + lm L_motion + lc L_camera + lw L_warp  (+ visibility and sky)
 
-    L_depth    metric: c |log D - log D*| - a log c, and gradients at four scales
-    L_motion   c Charbonnier(F - F*) - a log c, and the change of log-depth; what moves and what stands still get
+    L_depth    metric: |log D - log D*|, and gradients at four scales
+    L_motion   Charbonnier(F - F*), and the change of log-depth; what moves and what stands still get
                the same weight
     L_camera   focal length, direction of gravity, pose relative to frame 0
     L_warp     mean |log D'(p + F) - log D(p) - delta|
@@ -46,8 +46,7 @@ class FinetuneConfig(TrainConfig):
 
     objective: "physics", or "control" for the diffusion loss alone. rank, alpha: of the adapter. *_weight: of the
     losses; gamma: of the rigid part of the warp loss. most_time: the noisiest clip that heads read. moving_weight,
-    text_drop, more_context: see the base stage. head_width, confident_after: of heads that start here, see
-    stage 1.
+    text_drop, more_context: see the base stage. head_width: of heads that start here.
     """
 
     objective: str = "physics"
@@ -64,7 +63,6 @@ class FinetuneConfig(TrainConfig):
     text_drop: float = 0.3
     more_context: float = 0.2
     head_width: int = 24
-    confident_after: float = 0.4
     sampling_steps: int = 6
 
     def __post_init__(self) -> None:
@@ -94,8 +92,7 @@ class FinetuneStage:
         # Before the heads, whose random start would otherwise make it another one than the control's.
         name = "finetune" if self.physics else "control"
         adapters.add_adapter(model.backbone, free_name(model, name), rank=config.rank, alpha=config.alpha)
-        self.fresh = self.physics and model.heads is None
-        if self.fresh:
+        if self.physics and model.heads is None:
             model.with_heads(width=config.head_width)
         if model.heads is not None:
             model.heads.requires_grad_(self.physics)
@@ -116,8 +113,6 @@ class FinetuneStage:
             return diffusion, told
         t = config.most_time * torch.rand(len(video), device=video.device)
         seen = self.model.read(video, prompts, t=t)
-        if self.fresh and step < config.confident_after * config.steps:
-            seen = seen.unweighted()
         loss, parts = head_losses(seen, batch, config)
         return config.diffusion_weight * diffusion + loss, told | parts
 

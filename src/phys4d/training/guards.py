@@ -46,7 +46,11 @@ class Guarded:
         self.lift, self.score, self.steps = lift, score, steps
 
     def measure(self, model: WorldModel) -> dict[str, float]:
-        """held_out_reward; mask_iou, sharpness (1 as the truth) and diversity, from RGB alone."""
+        """The mean over the scenes of each row of `by_scene`."""
+        return {name: float(np.nanmean(values)) for name, values in self.by_scene(model).items()}
+
+    def by_scene(self, model: WorldModel) -> dict[str, list[float]]:
+        """held_out_reward; mask_iou, sharpness (1 as the truth) and diversity, from RGB alone; one a scene."""
         silent = WorldModel(model.backbone)
         worlds = [scene.truth for scene in self.scenes]
         takes = [generate_from(silent, worlds, self.steps, seed=1000 * take) for take in range(SAMPLES)]
@@ -60,8 +64,7 @@ class Guarded:
             overlap.append(rgb_mask_iou(clips[0], true).value)
             sharp.append(sharpness(clips[0], true).value)
             varied.append(diversity(clips))
-        rows = {"held_out_reward": earned, "mask_iou": overlap, "sharpness": sharp, "diversity": varied}
-        return {name: float(np.nanmean(values)) for name, values in rows.items()}
+        return {"held_out_reward": earned, "mask_iou": overlap, "sharpness": sharp, "diversity": varied}
 
 
 def parted(history: History, most_worse: float) -> str | None:

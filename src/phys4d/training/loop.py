@@ -105,7 +105,8 @@ def run_stage(
     stop = agreed(reason is not None)
     stride = math.ceil(config.checkpoint_every / stage.stride) * stage.stride
     batches = stage.batches(start)
-    progress = tqdm(range(start, config.steps), initial=start, unit="step", desc=stage.name, disable=not first)
+    steps = range(start, config.steps)
+    progress = tqdm(steps, initial=start, total=config.steps, unit="step", desc=stage.name, disable=not first)
     for step in progress:
         if stop:
             if first:

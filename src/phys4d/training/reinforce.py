@@ -52,11 +52,12 @@ class ReinforceConfig(TrainConfig):
     batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
     rollouts. reward: by name. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the rollouts;
     kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_weight: lambda;
-    anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too. permute:
-    deal the rewards anew within each group, the control that learns from the anchor alone. rank, alpha: of the
-    adapter. most_worse: share by which overlap or sharpness may fall, while the reward rises, until the run stops.
-    drop: leave out scenes on which the lifter cannot tell the truth from its first frame held still; without it a
-    lifter that has learned nothing will do, to try the machinery.
+    anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too;
+    moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the control
+    that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or sharpness
+    may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter cannot tell
+    the truth from its first frame held still; without it a lifter that has learned nothing will do, to try the
+    machinery.
     """
 
     batch_size: int = 8
@@ -72,6 +73,7 @@ class ReinforceConfig(TrainConfig):
     beta: float = 1e-3
     anchor_weight: float = 0.1
     anchor_clips: int = 2
+    moving_weight: float = 4.0
     permute: bool = False
     rank: int = 16
     alpha: float = 32.0
@@ -231,7 +233,7 @@ class ReinforceStage:
             )
         video = self.model.to_video(clips["rgb"])
         context = given_frames(clips["meta"], backbone.most_frames // 2)
-        anchor, _ = denoising_loss(self.model, video, clips["prompt"], context)
+        anchor, _ = denoising_loss(self.model, video, clips["prompt"], context, moving_weight=config.moving_weight)
         # The heads follow the policy's features, but do not pull at them.
         heads, _ = head_losses(self.model.read(video, clips["prompt"], detach=True), clips, self.head_config)
         told |= made.told | {"anchor": float(anchor.detach())}
