@@ -77,7 +77,7 @@ def write(
 model, the control (the same further training without physics), the model after three stages, and the depth that it
 sees.</p>
 <p><img alt="truth, base, control, final, depth" src="data:image/webp;base64,{picture}"></p>
-<h2>Each stage moves its own measure</h2>
+<h2>What each stage moves</h2>
 <p>A few steps from the shipped model before it, on newly simulated scenes; measured on held-out ones.</p>
 {_html_of(stages)}
 <h2>What the stages gained</h2>
