@@ -14,6 +14,9 @@ from typing import Any
 
 from phys4d.errors import InputError, WorkError
 
+HEALTH_CHECK = {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 10}
+"""On a busy machine Ray's own checks run late, and Ray ends a driver at once whose node it takes for dead."""
+
 MakeShard = Callable[[Path, Any], list[dict[str, Any]]]
 """(path of the shard, its items) -> its rows of the index."""
 
@@ -26,19 +29,7 @@ def shards_by_ray(
     Raises InputError without Ray, WorkError where a task fails or its machine is lost for good. What was finished
     stays, and closing the generator cancels what was not.
     """
-    # Ray reports usage to its makers unless told not to.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise InputError("Ray is not installed: pip install 'phys4d[ray]'") from error
-    started = not ray.is_initialized()
-    if started:
-        alone = (
-            {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        )
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **alone)
+    ray, started = connect()
 
     @ray.remote(num_cpus=1, max_retries=3)
     def task(path: Path, items: Any) -> list[dict[str, Any]]:
@@ -65,3 +56,24 @@ def shards_by_ray(
             ray.wait(list(waiting), num_returns=len(waiting), timeout=60)
         if started:
             ray.shutdown()
+
+
+def connect() -> tuple[Any, bool]:
+    """Ray, connected to the cluster of RAY_ADDRESS or started here, and whether this call did that.
+
+    Raises InputError where Ray is not installed.
+    """
+    # Ray reports usage to its makers unless told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise InputError("Ray is not installed: pip install 'phys4d[ray]'") from error
+    if ray.is_initialized():
+        return ray, False
+    alone: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_system_config": HEALTH_CHECK}
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, **alone)
+    return ray, True
