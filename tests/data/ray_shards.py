@@ -1,6 +1,6 @@
 """Makes shards by Ray in a process of its own: where Ray loses its node it ends the whole process at once.
 
-    python ray_shards.py FOLDER      writes FOLDER/here, FOLDER/there, FOLDER/failed, FOLDER/mended and FOLDER/told.json
+python ray_shards.py FOLDER    writes here, there and failing, three data sets, and told.json
 """
 
 from __future__ import annotations

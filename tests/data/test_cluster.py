@@ -16,7 +16,7 @@ pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 
 HERE = Path(__file__).parent
 TRIES = 3
-"""Ray itself may lose its node on a starved machine, and then takes the process with it; that is not ours to test."""
+"""Ray may lose its node on a starved machine, and takes the process with it; that is not ours to test."""
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,7 @@ def test_gradient_term_sees_ripples_that_the_mean_hardly_does():
     rippled = metric_depth_loss(depth.log() + ripple, depth, mask)
     shifted = metric_depth_loss(depth.log() + 0.02, depth, mask)
     torch.testing.assert_close(rippled.parts["data"], shifted.parts["data"])
+    torch.testing.assert_close(shifted.parts["scale"], torch.tensor(0.02), rtol=1e-4, atol=0)
     assert rippled.parts["gradient"] > 0.009
     assert shifted.parts["gradient"] == pytest.approx(0, abs=1e-6)
 
@@ -122,6 +123,16 @@ def test_confidence_is_learnt_where_the_error_is():
     metric_depth_loss(log_depth, depth, depth > 0, confidence).value.backward()
     assert (confidence.grad[..., :4] > 0).all()
     assert (confidence.grad[..., 4:] < 0).all()
+
+
+def test_how_far_all_is_does_not_settle_which_way_a_pixel_is_pulled():
+    depth = torch.full((1, 1, 8, 8), 2.0)
+    log_depth = (depth.log() + 1.0).requires_grad_()
+    with torch.no_grad():
+        log_depth[..., :2, :2] -= 0.1  # too near for its surroundings, and too far all the same
+    metric_depth_loss(log_depth, depth, depth > 0, gradient=0.0).value.backward()
+    assert (log_depth.grad[..., :2, :2] < 0).all()
+    assert (log_depth.grad[..., 2:, 2:] > 0).all()
 
 
 def test_a_flat_prediction_still_learns():

@@ -13,7 +13,8 @@ from torch import nn
 from phys4d.errors import WorkError
 from phys4d.training.checkpoint import load_checkpoint
 from phys4d.training.config import TrainConfig
-from phys4d.training.loop import autocast, rate_at, run_stage
+from phys4d.training.loop import autocast, run_stage
+from phys4d.training.optimizer import rate_at
 
 CONFIG = TrainConfig(
     steps=20, batch_size=8, lr=0.1, warmup=4, ema=0.9, validate_every=5, checkpoint_every=5, log_every=1, seed=3,
@@ -166,9 +167,41 @@ def test_gradients_are_clipped_to_their_norm(tmp_path):
     stage = Regression(dataclasses.replace(CONFIG, steps=1, grad_clip=0.5), noise=0.0)
     run_stage(stage, tmp_path, say=quiet)
     norm = torch.cat([p.grad.flatten() for p in stage.trained.parameters()]).norm()
-    told = next(line["grad_norm"] for line in logged(tmp_path) if line["kind"] == "train")
+    told = next(line["grad_norm_backbone"] for line in logged(tmp_path) if line["kind"] == "train")
     assert told > 1
     assert float(norm) == pytest.approx(0.5, rel=1e-4)
+
+
+class TwoParts(Regression):
+    """A backbone and heads that add up, the heads with a hundred times the gradient."""
+
+    def __init__(self, config):
+        super().__init__(config, noise=0.0)
+        self.trained = nn.ModuleDict({"backbone": nn.Linear(3, 1), "heads": nn.Linear(3, 1)})
+
+    def loss(self, batch, step):
+        parts = self.trained["backbone"](batch) + 100 * self.trained["heads"](batch)
+        return (parts - batch.sum(1, keepdim=True)).square().mean(), {}
+
+    def validate(self):
+        return {"one": 1.0}
+
+
+def test_backbone_and_heads_are_clipped_and_paced_apart(tmp_path):
+    config = dataclasses.replace(CONFIG, steps=1, grad_clip=0.5, backbone_rate=0.1, weight_decay=0.0, ema=0)
+    stage = TwoParts(config)
+    before = {name: part.weight.detach().clone() for name, part in stage.trained.items()}
+    run_stage(stage, tmp_path, say=quiet)
+    told = next(line for line in logged(tmp_path) if line["kind"] == "train")
+    assert told["grad_norm_heads"] > 50 * told["grad_norm_backbone"] > 50 * 0.5
+    for part in stage.trained.values():
+        norm = torch.cat([p.grad.flatten() for p in part.parameters()]).norm()
+        assert float(norm) == pytest.approx(0.5, rel=1e-4)
+    # Adam's first step is the rate itself, whatever the gradient.
+    moved = {
+        name: float((part.weight.detach() - before[name]).abs().max()) for name, part in stage.trained.items()
+    }
+    assert moved["backbone"] == pytest.approx(0.1 * moved["heads"], rel=1e-3)
 
 
 def test_a_stopped_run_stays_stopped(tmp_path):

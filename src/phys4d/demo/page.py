@@ -170,9 +170,12 @@ def _html_of(table: list[list[str]]) -> str:
 
 
 def _cell(row: dict | None) -> str:
-    if row is None:
-        return "-"
-    return f"{row['value']:.3g} [{row['lo']:.3g}, {row['hi']:.3g}]"
+    return "-" if row is None else ranged(row["value"], row["lo"], row["hi"])
+
+
+def ranged(value: float, lo: float, hi: float, sign: str = "") -> str:
+    """A number and its interval; sign: "+" for a change."""
+    return f"{value:{sign}.3g} [{lo:{sign}.3g}, {hi:{sign}.3g}]"
 
 
 def _spread(truths: Sequence[World4D]) -> list[int]:

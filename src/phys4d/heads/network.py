@@ -32,19 +32,26 @@ START = {"log_depth": math.log(2.0), "visibility": 2.0, "sky": -2.0, "share": -3
 
 
 class Encoder(nn.Module):
-    """Pictures of every frame at 1/2, 1/4 and 1/8 of their size, for sharp edges and for matching."""
+    """Pictures of every frame at 1/2, 1/4 and 1/8 of their size, for sharp edges and for matching.
+
+    They come with where they are in the frame: how far the ground is depends on its row.
+    """
 
     def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         half, quarter, eighth = widths
-        self.to_half = nn.Conv2d(4 * channels, half, 3, padding=1)
+        self.to_half = nn.Conv2d(4 * channels + 2, half, 3, padding=1)
         self.to_quarter = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
         self.to_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(Block(width, temporal=False) for width in widths)
 
     def forward(self, pictures: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor, Tensor]:
-        half = F.silu(self.to_half(F.pixel_unshuffle(pictures, 2)))
-        quarter = F.silu(self.to_quarter(half))
-        return half, quarter, F.silu(self.to_eighth(quarter))
+        fine = F.pixel_unshuffle(pictures, 2)
+        rows, columns = (torch.linspace(-1, 1, n, device=fine.device, dtype=fine.dtype) for n in fine.shape[-2:])
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(fine), -1, -1, -1)
+        half = self.blocks[0](F.silu(self.to_half(torch.cat([fine, place], dim=1))))
+        quarter = self.blocks[1](F.silu(self.to_quarter(half)))
+        return half, quarter, self.blocks[2](F.silu(self.to_eighth(quarter)))
 
 
 class CameraHead(nn.Module):
@@ -123,7 +130,7 @@ class Heads(nn.Module):
         self.to_quarter = nn.Conv2d(eighth, quarter, 1)
         self.at_quarter = nn.ModuleList(Block(quarter, temporal=True) for _ in range(2))
         self.to_half = nn.Conv2d(quarter, half, 1)
-        self.at_half = Block(half, temporal=False)
+        self.at_half = nn.Sequential(*(Block(half, temporal=False) for _ in range(2)))
         self.last = nn.Conv2d(half, 4 * len(MAPS), 1)
         self.camera = CameraHead(quarter)
         self._start()
@@ -164,7 +171,7 @@ class Heads(nn.Module):
             x = x + self.pairs[2](skips[2], shifted(skips[2], frames, 1))
         for block in self.at_eighth:
             x = block(x, frames)
-        x = F.interpolate(self.to_quarter(x), scale_factor=2)
+        x = _doubled(self.to_quarter(x))
         if skips is not None:
             x = x + self.pairs[1](skips[1], shifted(skips[1], frames, 1)) + self.match(skips[1], frames)
         for block in self.at_quarter:
@@ -187,7 +194,7 @@ class Heads(nn.Module):
 
     def _fine(self, x: Tensor, here: Tensor | None = None, after: Tensor | None = None) -> Tensor:
         """From 1/4 of the resolution to all maps (n,8,H,W) in full precision, each frame by itself."""
-        x = F.interpolate(self.to_half(x), scale_factor=2)
+        x = _doubled(self.to_half(x))
         if here is not None:
             x = x + self.pairs[0](here, after)
         x = self.at_half(x)
@@ -210,6 +217,10 @@ class Heads(nn.Module):
             raise InputError(
                 f"these heads read latents of {wanted} channels{extent}, not {tuple(latents.shape[1:])}"
             )
+
+
+def _doubled(x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C 2h 2w"]:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
 
 
 def _own_motion(

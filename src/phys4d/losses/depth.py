@@ -87,19 +87,29 @@ def metric_depth_loss(
     mask: Bool[Tensor, "B T H W"],
     log_confidence: Float[Tensor, "B T H W"] | None = None,
     *,
-    gradient: float = 0.5,
+    gradient: float = 2.0,
 ) -> Loss:
-    """|log D - log D*| + gradients of the difference at four scales; depth [m] counts where mask is set.
+    """|s| + |log D - log D* - s| + gradients of the difference at four scales, s its mean over the clip; depth [m]
+    counts where mask is set.
 
-    Raises WorkError for an empty mask.
+    How far away all of it is shows in few pictures. Were s not apart, that error, of one sign all over a clip,
+    would settle which way every pixel is pulled, and the shape of things would be learned last. Raises WorkError
+    for an empty mask.
     """
     mask = mask & (depth > 0)
     residual = log_depth - torch.where(mask, depth, 1.0).log()
-    data = confident(residual.abs(), log_confidence, mask, name="metric depth")
+    count = mask.sum(dim=(1, 2, 3)).clamp_min(1)
+    scale = residual.masked_fill(~mask, 0.0).sum(dim=(1, 2, 3)) / count
+    shape = residual - scale[:, None, None, None]
+    data = confident(shape.abs(), log_confidence, mask, expected=residual.abs(), name="metric depth")
     slopes = _multiscale_gradient(residual, mask)
     return Loss(
-        data + gradient * slopes,
-        {"data": data.detach(), "gradient": slopes.detach()},
+        data + scale.abs().mean() + gradient * slopes,
+        {
+            "data": (data + scale.abs().mean()).detach(),
+            "scale": scale.detach().abs().mean(),
+            "gradient": slopes.detach(),
+        },
         {"depth": coverage(mask)},
     )
 

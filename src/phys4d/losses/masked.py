@@ -43,10 +43,11 @@ def confident(
     mask: Bool[Tensor, "*shape"],
     weight: Float[Tensor, "*shape"] | None = None,
     *,
+    expected: Float[Tensor, "*shape"] | None = None,
     penalty: float = 0.2,
     name: str,
 ) -> Float[Tensor, ""]:
-    """Mean over the mask of e + (c e - a log c), with c = exp(log_confidence) and a = `penalty`.
+    """Mean over the mask of e + (c e' - a log c): c = exp(log_confidence), a = `penalty`, e' = `expected` or e.
 
     For an expected error e the best confidence is c = a / e, as in DUSt3R's loss (arXiv 2312.14132, equation 4).
     But there c weighs the error too, and what is hard, such as small objects that move, is written off before it
@@ -54,7 +55,8 @@ def confident(
     WorkError where the mask is empty.
     """
     if log_confidence is not None:
-        error = error + log_confidence.exp() * error.detach() - penalty * log_confidence
+        told = error if expected is None else expected
+        error = error + log_confidence.exp() * told.detach() - penalty * log_confidence
     return masked_mean(error, mask, weight, name=name)
 
 

@@ -18,9 +18,10 @@ class TrainConfig:
 
     steps: optimizer steps. batch_size: clips in one, of every process. accumulate: micro-batches that make up a
     batch. lr, warmup, schedule: the rate rises over `warmup` steps, then stays ("constant") or falls to a 20th
-    ("cosine"). weight_decay, grad_clip: of AdamW and of the gradient's norm. ema: decay of the averaged weights,
-    which are what is validated and saved; 0 keeps none. precision: "float32", "bfloat16", or "auto": bfloat16
-    where the processor multiplies it fast.
+    ("cosine"). backbone_rate: the backbone's (or its adapter's) rate as a share of the heads'. weight_decay,
+    grad_clip: of AdamW and of the gradient's norm, backbone and heads each by itself. ema: decay of the averaged
+    weights, which are what is validated and saved; 0 keeps none. precision: "float32", "bfloat16", or "auto":
+    bfloat16 where the processor multiplies it fast.
     log_every, validate_every, checkpoint_every: in steps; keep: checkpoints kept. max_bad_steps: the run stops
     when so many steps in a row had no finite loss and gradient. workers: loader processes. cache: keep decoded
     worlds in memory. validation_worlds: held-out worlds that validation looks at. seed: of order, noise and times.
@@ -32,6 +33,7 @@ class TrainConfig:
     lr: float = 3e-4
     warmup: int = 50
     schedule: str = "cosine"
+    backbone_rate: float = 1.0
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     ema: float = 0.99
@@ -52,10 +54,10 @@ class TrainConfig:
             "max_bad_steps", "validation_worlds",
         )  # fmt: skip
         self._at_least(0, "steps", "warmup", "weight_decay", "workers", "seed")
-        if not (self.lr > 0 and self.grad_clip > 0 and 0 <= self.ema < 1):
+        if not (self.lr > 0 and self.backbone_rate > 0 and self.grad_clip > 0 and 0 <= self.ema < 1):
             raise InputError(
-                f"lr and grad_clip must be above 0, and ema within 0 <= ema < 1, not lr={self.lr}, "
-                f"grad_clip={self.grad_clip}, ema={self.ema}"
+                f"lr, backbone_rate and grad_clip must be above 0, and ema within 0 <= ema < 1, not lr={self.lr}, "
+                f"backbone_rate={self.backbone_rate}, grad_clip={self.grad_clip}, ema={self.ema}"
             )
         self._one_of("schedule", ("cosine", "constant"))
         self._one_of("precision", ("auto", "float32", "bfloat16"))

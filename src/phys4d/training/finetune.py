@@ -33,6 +33,7 @@ from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, dropped_prompts, given_frames
 from phys4d.training.loop import History
 from phys4d.training.measures import generation_measures, lifting_measures, stage_batches
+from phys4d.training.windows import check_short, short_window
 from phys4d.world import World4D
 
 FIELDS = ("rgb", "depth", "flow", "scene_flow", "visible", "camera")
@@ -46,7 +47,8 @@ class FinetuneConfig(TrainConfig):
 
     objective: "physics", or "control" for the diffusion loss alone. rank, alpha: of the adapter. *_weight: of the
     losses; gamma: of the rigid part of the warp loss. most_time: the noisiest clip that heads read. moving_weight,
-    text_drop, more_context: see the base stage. head_width: of heads that start here.
+    text_drop, more_context: see the base stage. head_width: of heads that start here. short_frames, short_share:
+    of what heads read, see stage 1.
     """
 
     objective: str = "physics"
@@ -63,6 +65,8 @@ class FinetuneConfig(TrainConfig):
     text_drop: float = 0.3
     more_context: float = 0.2
     head_width: int = 24
+    short_frames: int = 0
+    short_share: float = 0.75
     sampling_steps: int = 6
 
     def __post_init__(self) -> None:
@@ -88,6 +92,7 @@ class FinetuneStage:
         data: Sequence[WorldDataset],
         held_out: Sequence[World4D],
     ) -> None:
+        check_short(model.backbone, config.short_frames)
         self.physics = config.objective == "physics"
         # Before the heads, whose random start would otherwise make it another one than the control's.
         name = "finetune" if self.physics else "control"
@@ -111,6 +116,9 @@ class FinetuneStage:
         told = {"diffusion": float(diffusion.detach())}
         if not self.physics:
             return diffusion, told
+        if config.short_frames and step < config.short_share * config.steps:
+            batch = short_window(batch, config.short_frames)
+            video = self.model.to_video(batch["rgb"])
         t = config.most_time * torch.rand(len(video), device=video.device)
         seen = self.model.read(video, prompts, t=t)
         loss, parts = head_losses(seen, batch, config)

@@ -24,6 +24,7 @@ from phys4d.errors import WorkError
 from phys4d.training.checkpoint import load_checkpoint, save_checkpoint
 from phys4d.training.config import TrainConfig
 from phys4d.training.log import RunLog
+from phys4d.training.optimizer import optimizer_of, parts_of, rate_at
 from phys4d.training.ranks import agreed, average_gradients, rank_and_size
 
 History = list[dict[str, float]]
@@ -78,14 +79,8 @@ def run_stage(
     rank, ranks = rank_and_size()
     first = rank == 0
     parameters = {n: p for n, p in stage.trained.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters.values() if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters.values() if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        betas=(0.9, 0.98),
-    )
+    parts = parts_of(parameters)
+    optimizer = optimizer_of(parts, config)
     average = {n: p.detach().clone() for n, p in parameters.items()} if config.ema else None
     start, bad, history = 0, 0, []
     found = load_checkpoint(run) if resume else None
@@ -114,11 +109,13 @@ def run_stage(
             break
         began = time.perf_counter()
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * rate_at(step, config)
+            group["lr"] = config.lr * group["share"] * rate_at(step, config)
         optimizer.zero_grad(set_to_none=True)
         numbers, trouble = _gradients(stage, batches, step)
         numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
-        norm = float(nn.utils.clip_grad_norm_(parameters.values(), config.grad_clip))
+        # Each part by itself, or the heads' gradients would settle how far the backbone goes.
+        norms = {name: float(nn.utils.clip_grad_norm_(part, config.grad_clip)) for name, part in parts.items()}
+        norm = math.hypot(*norms.values())
         if not trouble and math.isfinite(norm) and math.isfinite(numbers["loss"]):
             optimizer.step()
             bad = 0
@@ -139,7 +136,8 @@ def run_stage(
                     average[name].lerp_(parameter, 1 - decay)
         done = step + 1
         clips = ranks * config.batch_size * config.accumulate / (time.perf_counter() - began)
-        numbers |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"], "clips_per_second": clips}
+        numbers |= {f"grad_norm_{name}": value for name, value in norms.items()}
+        numbers |= {"lr": config.lr * rate_at(step, config), "clips_per_second": clips}
         if done % config.log_every == 0 or done == config.steps:
             progress.set_postfix(loss=f"{numbers['loss']:.4f}", clips_s=f"{clips:.1f}")
             if log is not None:
@@ -193,15 +191,6 @@ def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[st
 def seed_step(seed: int, step: int, micro: int = 0) -> None:
     """Seed torch for one (micro-)step, so that continuing needs no saved random state."""
     torch.manual_seed(int(np.random.default_rng([seed, step, micro]).integers(2**62)))
-
-
-def rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step, as a share of `config.lr`."""
-    rise = min(1.0, (step + 1) / max(config.warmup, 1))
-    if config.schedule == "constant":
-        return rise
-    done = min(1.0, step / max(config.steps, 1))
-    return rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

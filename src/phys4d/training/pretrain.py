@@ -38,6 +38,7 @@ from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import dropped_prompts
 from phys4d.training.loop import History
 from phys4d.training.measures import lifting_measures, stage_batches
+from phys4d.training.windows import check_short, short_window
 from phys4d.world import World4D
 
 FIELDS = ("rgb", "depth", "flow", "visible")
@@ -49,7 +50,8 @@ class PretrainConfig(TrainConfig):
 
     depth_teacher, flow_teacher: for data without labels. most_time: t_max, the noisiest clip that heads read.
     depth_weight, motion_weight: of the losses. text_drop: share of clips without their caption. head_width: of
-    fresh heads.
+    fresh heads. short_frames: length of the windows that heads read (0: whole clips) in the first short_share of
+    the steps.
     """
 
     depth_teacher: str = "embedded"
@@ -59,6 +61,8 @@ class PretrainConfig(TrainConfig):
     motion_weight: float = 1.0
     text_drop: float = 0.5
     head_width: int = 24
+    short_frames: int = 0
+    short_share: float = 0.75
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -78,6 +82,7 @@ class PretrainStage:
         data: Sequence[WorldDataset],
         held_out: Sequence[World4D],
     ) -> None:
+        check_short(model.backbone, config.short_frames)
         if model.heads is None:
             model.with_heads(width=config.head_width)
         assert model.heads is not None
@@ -90,6 +95,8 @@ class PretrainStage:
 
     def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
         config, device = self.config, self.model.device
+        if config.short_frames and step < config.short_share * config.steps:
+            batch = short_window(batch, config.short_frames)
         video = self.model.to_video(batch["rgb"])
         depth, flow, visible = (batch[name].to(device) for name in FIELDS[1:])
         t = config.most_time * torch.rand(len(video), device=device)
