@@ -35,7 +35,7 @@ def evaluate_model(
     mode: str = "generate",
     lifter: str | None = None,
     limit: int | None = None,
-    steps: int = 8,
+    steps: int | None = None,
     seed: int = 0,
 ) -> Report:
     """Judge what a model makes of the first frames (generate) or the RGB (lift) of a data set's worlds.

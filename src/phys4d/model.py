@@ -30,7 +30,6 @@ OVERLAP = 5
 """Frames that a window shares with the one before."""
 READ_TIME = 0.02
 """Time (noise) at which the heads read a clean clip."""
-SAMPLING_STEPS = 8
 KEPT_META = ("scene", "scene_id", "source", "category", "context_frames")
 """What a lifted world says of the world whose colours it was lifted from."""
 
@@ -106,14 +105,15 @@ class WorldModel(nn.Module):
         *,
         seed: int = 0,
         frames: int | None = None,
-        steps: int = SAMPLING_STEPS,
+        steps: int | None = None,
     ) -> World4D:
         """A world that begins as `image` shows.
 
         image: a picture (PIL, (H,W,3) uint8, or a file), or (k,H,W,3) uint8 first frames, from which velocities
         can be seen; cropped and resampled to the backbone's size. frames: default, one window. The same seed gives
-        the same world. Raises InputError for a number of frames that cannot be made, naming the nearest, for more
-        first frames than a window continues, and for what is no picture.
+        the same world. steps: of the sampler; default, the backbone's own. Raises InputError for a number of
+        frames that cannot be made, naming the nearest, for more first frames than a window continues, and for what
+        is no picture.
         """
         context = read_frames(image, self.backbone.size)
         world = self.generate_many([context], [prompt], seeds=[seed], frames=frames, steps=steps)[0]
@@ -129,7 +129,7 @@ class WorldModel(nn.Module):
         *,
         seeds: Sequence[int],
         frames: int | None = None,
-        steps: int = SAMPLING_STEPS,
+        steps: int | None = None,
         metas: Sequence[dict[str, Any]] | None = None,
         batch: int = 8,
     ) -> list[World4D]:
@@ -139,6 +139,7 @@ class WorldModel(nn.Module):
         prompt and one seed for each context.
         """
         frames = self.check_frames(self.backbone.most_frames if frames is None else frames)
+        steps = self.backbone.sampling_steps if steps is None else steps
         if not len(contexts) == len(prompts) == len(seeds):
             raise InputError(
                 f"{len(contexts)} contexts need as many prompts and seeds, not {len(prompts)} and {len(seeds)}"

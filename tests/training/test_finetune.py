@@ -113,7 +113,7 @@ def test_adapters_get_names_that_are_free():
 
 
 def test_validation_needs_only_what_the_stage_reads(clips):
-    config = FinetuneConfig(rank=2, alpha=4.0, head_width=8, sampling_steps=2)
+    config = FinetuneConfig(rank=2, alpha=4.0, head_width=8)
     worlds = open_dataset(clips)[:2]
     measured = []
     for fields in (None, config.fields):

@@ -167,6 +167,6 @@ def test_held_out_worlds_are_read_no_further_than_the_stage_needs(rgb_clips, mon
         "phys4d.data.shards.WorldDataset.read",
         lambda ds, i, fields=None: read.append(fields) or usual(ds, i, fields),
     )
-    config = dataclasses.replace(BaseConfig(), steps=0, batch_size=2, sampling_steps=2)
+    config = dataclasses.replace(BaseConfig(), steps=0, batch_size=2)
     train("base", config, debug.model("base", None), [rgb_clips], tmp_path / "run", say=quiet)
     assert set(read) == {("rgb",)}

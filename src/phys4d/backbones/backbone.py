@@ -68,6 +68,8 @@ class Backbone(nn.Module, ABC):
     latent_channels: int
     lora_targets: tuple[str, ...]
     """Name endings of the linear layers that an adapter may change."""
+    sampling_steps: int = 30
+    """Steps of a generation, unless somebody asks for another number."""
     fps: float
     """Frame rate at which the backbone was trained [1/s]."""
     config: dict[str, Any]

@@ -45,6 +45,7 @@ class Nano(Backbone):
     latent_channels = 3
     lora_targets = ("qkv", "out", "up", "down", "motion")
     fps = 12.0
+    sampling_steps = 3
     flow_span = SPAN
 
     def __init__(

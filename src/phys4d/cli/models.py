@@ -75,7 +75,7 @@ def generate(
     prompt: Annotated[str, arg(metavar="TEXT", help_behavior_hint="")] = "",
     seed: Count = 0,
     frames: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one window)")] = None,
-    steps: Count = 8,
+    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
 ) -> None:
     """Make a 4D world that begins with a picture.
 
@@ -135,7 +135,7 @@ def evaluate(
     lifter: Annotated[str, arg(metavar="MODEL", help_behavior_hint="(default: the model's own heads)")] = "",
     compare: Annotated[tuple[Path, ...], arg(metavar="REPORT_A REPORT_B", help_behavior_hint="")] = (),
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None,
-    steps: Count = 8,
+    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
     seed: Count = 0,
 ) -> None:
     """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.

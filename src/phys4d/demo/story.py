@@ -138,7 +138,7 @@ def _judged(worlds: list[World4D], out: Path) -> tuple[dict[str, list[World4D]],
         model = WorldModel.from_pretrained(name)
         made[column] = []
         for start in tqdm(range(0, len(worlds), 4), desc=name, unit="batch"):
-            made[column] += generate_from(model, worlds[start : start + 4], 8, seed=start)
+            made[column] += generate_from(model, worlds[start : start + 4], seed=start)
     for column, seen in {**made, **_rivals(worlds)}.items():
         reports[column] = evaluate(relift(judge, seen), worlds, baselines=False)
         reports[column].save(out / page.report_folder(column))

@@ -30,9 +30,9 @@ def debug() -> Recipe:
     return Recipe(
         start=tiny,
         init=None,
-        base=BaseConfig(sampling_steps=2, **few),
+        base=BaseConfig(**few),
         pretrain=PretrainConfig(head_width=8, **few),
-        finetune=FinetuneConfig(rank=2, alpha=4.0, head_width=8, sampling_steps=2, **few),
+        finetune=FinetuneConfig(rank=2, alpha=4.0, head_width=8, **few),
         reinforce=ReinforceConfig(
             accumulate=1, updates=2, rank=2, alpha=4.0, sampling_steps=3, window=1, drop=False, **few
         ),

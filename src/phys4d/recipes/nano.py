@@ -28,9 +28,25 @@ def nano() -> Recipe:
         base=BaseConfig(
             steps=5600, batch_size=8, lr=1.2e-3, warmup=100, ema=0.998, validate_every=1000, checkpoint_every=250
         ),
+        # Small batches of short windows: at this length a run is short of steps, not of frames.
         pretrain=PretrainConfig(
-            steps=200, batch_size=8, lr=3e-3, depth_weight=0.3, motion_weight=1.5, ema=0.95, validate_every=100
+            steps=800,
+            batch_size=4,
+            short_frames=5,
+            lr=3e-3,
+            depth_weight=0.3,
+            motion_weight=1.5,
+            ema=0.98,
+            validate_every=400,
         ),
-        finetune=FinetuneConfig(steps=160, batch_size=8, lr=1.5e-3, ema=0.95, validate_every=80),
+        finetune=FinetuneConfig(
+            steps=800,
+            batch_size=4,
+            short_frames=5,
+            lr=2.5e-3,
+            backbone_rate=0.3,
+            ema=0.98,
+            validate_every=400,
+        ),
         reinforce=ReinforceConfig(steps=24, updates=2, lr=3e-4, warmup=4, validate_every=12, checkpoint_every=12),
     )

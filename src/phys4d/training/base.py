@@ -32,8 +32,8 @@ class BaseConfig(TrainConfig):
 
     flip: mirror half of the clips. recolour: exchange the colour channels of half of them. text_drop: share of
     clips without their caption. moving_weight: extra weight of pixels that differ from the last given frame.
-    explained: weight of the backbone's own loss. more_context: share of clips that show more first
-    frames than they need. sampling_steps: in validation.
+    explained: weight of the backbone's own loss. more_context: share of clips that show more first frames than
+    they need.
     """
 
     flip: bool = True
@@ -42,11 +42,6 @@ class BaseConfig(TrainConfig):
     moving_weight: float = 4.0
     explained: float = 0.2
     more_context: float = 0.35
-    sampling_steps: int = 6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._at_least(1, "sampling_steps")
 
 
 class BaseStage:
@@ -91,7 +86,7 @@ class BaseStage:
 
     def validate(self) -> dict[str, float]:
         """PSNR, and overlap of what changed, of clips made from held-out first frames."""
-        return generation_measures(self.model, self.held_out, self.config.sampling_steps)
+        return generation_measures(self.model, self.held_out)
 
     def stop_reason(self, history: History) -> str | None:
         return None

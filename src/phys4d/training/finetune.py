@@ -67,12 +67,11 @@ class FinetuneConfig(TrainConfig):
     head_width: int = 24
     short_frames: int = 0
     short_share: float = 0.75
-    sampling_steps: int = 6
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._one_of("objective", ("physics", "control"))
-        self._at_least(1, "sampling_steps", "rank")
+        self._at_least(1, "rank")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -126,7 +125,7 @@ class FinetuneStage:
 
     def validate(self) -> dict[str, float]:
         """Errors of worlds lifted from held-out RGB against the simulator, and of clips that are generated."""
-        made = generation_measures(self.model, self.held_out, self.config.sampling_steps)
+        made = generation_measures(self.model, self.held_out)
         if not self.physics:
             return made
         names = ("abs_rel", "flow_epe", "scene_flow_epe", "depth_warp_l1")

@@ -41,9 +41,12 @@ def stage_batches(
 
 
 def generate_from(
-    model: WorldModel, worlds: Sequence[World4D], steps: int, *, seed: int = 0, batch: int = 8
+    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None, *, seed: int = 0, batch: int = 8
 ) -> list[World4D]:
-    """Worlds generated from the first `context_frames` frames and the prompts of others."""
+    """Worlds generated from the first `context_frames` frames and the prompts of others.
+
+    steps: of the sampler; default, the backbone's own.
+    """
     contexts, prompts, metas = [], [], []
     for world in worlds:
         assert world.rgb is not None
@@ -89,7 +92,9 @@ def lifting_measures(
     return found | {"flow_epe_moving": float((mine - theirs).norm(dim=-1)[moving].mean())}
 
 
-def generation_measures(model: WorldModel, worlds: Sequence[World4D], steps: int) -> dict[str, float]:
+def generation_measures(
+    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None
+) -> dict[str, float]:
     """RGB-only measures of clips generated from the first frames of held-out worlds.
 
     psnr [dB] over generated frames; change_iou: overlap of the pixels that differ from the last given frame by
