@@ -61,7 +61,7 @@ def test_the_policy_gradient_raises_the_reward_and_permuted_rewards_do_not(colou
     for permute in (False, True):
         stage = colour_stage(
             steps=30, updates=1, batch_size=16, lr=3e-2, rank=4, ema=0.0, checkpoint_every=30, validate_every=30,
-            anchor_weight=0.0, beta=0.0, permute=permute, kl_limit=1.0,
+            anchor_share=0.0, beta=0.0, permute=permute, kl_limit=1.0,
         )  # fmt: skip
         run_stage(stage, tmp_path / str(permute), say=quiet)
         first, last = ends(logged(tmp_path / str(permute), "reward"), 5)

@@ -74,15 +74,17 @@ def gradients(stage, batch):
 
 
 def test_the_heads_learn_from_the_anchor_and_do_not_pull_at_the_adapter(colour_stage):
-    stage = colour_stage(anchor_weight=0.0, beta=0.0)
+    stage = colour_stage(anchor_share=0.0, beta=0.0)
     sample, clips = next(stage.batches(0))
     silent = dataclasses.replace(sample, advantage=torch.zeros(2))
     found = gradients(stage, (silent, clips))
     assert found["heads"] > 0
     assert found["adapter"] == 0
-    assert gradients(stage, (sample, clips))["adapter"] > 0
-    stage.config = dataclasses.replace(stage.config, anchor_weight=1.0)
-    assert gradients(stage, (silent, clips))["adapter"] > 0
+    alone = gradients(stage, (sample, clips))["adapter"]
+    assert alone > 0
+    stage.config = dataclasses.replace(stage.config, anchor_share=1.0)
+    assert gradients(stage, (silent, clips))["adapter"] == 0
+    assert gradients(stage, (sample, clips))["adapter"] != alone
 
 
 def test_permuting_deals_the_same_rewards_anew_within_each_group(colour_stage):

@@ -8,6 +8,7 @@
     log-prob     l = mean(-(x' - mu)^2 / (2 s^2)),  ratio rho = exp(l - l_old), exactly 1 on the first update
     advantage    A = clip((R - mean_group) / (std_batch + 1e-4), +-5)
     loss         E[-w A rho keep] + beta |v - v_ref|^2 + lambda L_diffusion(simulated clips)    (`policy.py`)
+                 with lambda such that the last term's gradient is a given share of the others'
 
 w evens out the steps' gradients. objective "kl_mask": keep = 0 where mean((mu - mu_old)^2 / 2 s^2) > tau and the
 update would go further that way; "clip": the PPO clip of the paper; "awm": ODE rollouts and an advantage-weighted
@@ -40,7 +41,7 @@ from phys4d.training.finetune import FIELDS, FinetuneConfig, free_name, head_los
 from phys4d.training.guards import Guarded, parted, rewarded
 from phys4d.training.loop import History, autocast
 from phys4d.training.measures import stage_batches
-from phys4d.training.policy import OBJECTIVES, Sample, match_error, matching_loss, policy_loss
+from phys4d.training.policy import OBJECTIVES, Sample, balanced, match_error, matching_loss, policy_loss
 from phys4d.training.ranks import rank_and_size
 from phys4d.world import World4D
 
@@ -51,7 +52,7 @@ class ReinforceConfig(TrainConfig):
 
     batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
     rollouts. reward: by name. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the rollouts;
-    kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_weight: lambda;
+    kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share: see above;
     anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too;
     moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the control
     that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or sharpness
@@ -71,7 +72,7 @@ class ReinforceConfig(TrainConfig):
     kl_limit: float = 1e-5
     clip: float = 1e-4
     beta: float = 1e-3
-    anchor_weight: float = 0.1
+    anchor_share: float = 0.3
     anchor_clips: int = 2
     moving_weight: float = 4.0
     permute: bool = False
@@ -87,7 +88,7 @@ class ReinforceConfig(TrainConfig):
         self._one_of("objective", OBJECTIVES)
         self._at_least(2, "batch_size")
         self._at_least(1, "updates", "anchor_clips", "rank")
-        self._at_least(0, "kl_limit", "clip", "beta", "anchor_weight")
+        self._at_least(0, "kl_limit", "clip", "beta", "anchor_share")
         draw_window(self.sampling_steps, self.window, 0)
         if not 0 < self.eta <= 1:
             raise InputError(f"eta must lie in (0, 1], not {self.eta:g}")
@@ -236,8 +237,9 @@ class ReinforceStage:
         anchor, _ = denoising_loss(self.model, video, clips["prompt"], context, moving_weight=config.moving_weight)
         # The heads follow the policy's features, but do not pull at them.
         heads, _ = head_losses(self.model.read(video, clips["prompt"], detach=True), clips, self.head_config)
+        adapted = [p for p in backbone.parameters() if p.requires_grad]
         told |= made.told | {"anchor": float(anchor.detach())}
-        return policy + config.anchor_weight * anchor + heads, told
+        return balanced(policy, anchor, adapted, config.anchor_share) + heads, told
 
     def validate(self) -> dict[str, float]:
         """Reward on held-out scenes, beside what no reward looks at."""
