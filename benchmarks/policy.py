@@ -22,13 +22,13 @@ from torch import Tensor
 from phys4d import WorldModel, open_dataset
 from phys4d.demo.page import text_of
 from phys4d.recipes import recipes
-from phys4d.sim.catalog import SCENES
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.denoising import denoising_loss, given_frames
 from phys4d.training.loop import autocast, seed_step
 from phys4d.training.policy import matching_loss, policy_loss
 from phys4d.training.reinforce import ReinforceStage
 
+KNOWN = recipes["nano"]().scenes
 SEED = 9_000_000
 
 
@@ -36,12 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano-finetune")
     parser.add_argument("--batches", type=int, default=8)
-    parser.add_argument("--clips", type=int, default=8 * len(SCENES))
+    parser.add_argument("--clips", type=int, default=8 * len(KNOWN))
     chosen = parser.parse_args()
     rows = [["objective", "rollouts a batch", "|policy|", "|anchor|", "cosine between batches"]]
     with tempfile.TemporaryDirectory() as folder:
         simulate_dataset(
-            Path(folder), list(SCENES), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
+            Path(folder), list(KNOWN), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
         )
         for objective in ("kl_mask", "awm"):
             rows.append(measured(chosen.model, Path(folder), objective, chosen.batches))

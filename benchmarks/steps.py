@@ -19,11 +19,12 @@ import numpy as np
 from phys4d import World4D, WorldModel, open_dataset
 from phys4d.demo.page import ranged, text_of
 from phys4d.evaluation.bootstrap import interval
+from phys4d.recipes import recipes
 from phys4d.rewards.guards import diversity, rgb_mask_iou, sharpness
-from phys4d.sim.catalog import SCENES
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.measures import generate_from
 
+KNOWN = recipes["nano"]().scenes
 SEED = 8_000_000
 """As the ladder's: far from every seed of training."""
 
@@ -31,12 +32,12 @@ SEED = 8_000_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--clips", type=int, default=4 * len(SCENES))
+    parser.add_argument("--clips", type=int, default=4 * len(KNOWN))
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         simulate_dataset(
-            Path(folder), list(SCENES), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
+            Path(folder), list(KNOWN), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
         )
         worlds = list(open_dataset(folder))
     model = WorldModel(WorldModel.from_pretrained(chosen.model).backbone)

@@ -26,7 +26,6 @@ from phys4d.errors import InputError, WorkError
 from phys4d.evaluation import Report, baselines, evaluate
 from phys4d.model import WorldModel
 from phys4d.recipes import recipes
-from phys4d.sim.catalog import SCENES
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.config import override
 from phys4d.training.loop import History
@@ -59,7 +58,7 @@ def run(
     """Tell the story in the folder `out`; returns its page, `report.html`.
 
     seed: of the scenes. video: a film to lift; default, a held-out scene stored as mp4. scenes: names, default
-    all; clips: held-out worlds of each. Raises InputError where `out` holds something else.
+    those that the models know; clips: held-out worlds of each. Raises InputError where `out` holds something else.
     """
     out = Path(out)
     if out.is_dir() and any(out.iterdir()) and not (out / "data" / "held-out" / RECORD).is_file():
@@ -67,7 +66,7 @@ def run(
     if video is not None and not video.is_file():
         raise InputError(f"{video}: not found; --video wants a video file")
     started = time.monotonic()
-    names = list(scenes or SCENES)
+    names = list(scenes or recipes["nano"]().scenes)
     _say(f"1/6 simulating {len(names)} scenes: {clips} held out of each, 3 to train on")
     # Where a camera will go cannot be told from the first frames: what is to be foretold is filmed by a still one.
     for part, first, count, camera in (

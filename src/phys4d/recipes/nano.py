@@ -12,6 +12,12 @@ from phys4d.training.finetune import FinetuneConfig
 from phys4d.training.pretrain import PretrainConfig
 from phys4d.training.reinforce import ReinforceConfig
 
+SCENES = (
+    "ball_drop", "ball_bounce", "ball_ramp", "ball_collide", "two_balls_pass", "block_domino", "stable_blocks",
+    "unstable_block_stack", "projectile", "roll_behind_box", "ball_hits_duck", "ball_in_basket", "ball_rolls_off",
+    "block_slide",
+)  # fmt: skip
+
 
 def untrained() -> WorldModel:
     """A nano of random weights, always the same."""
@@ -49,4 +55,5 @@ def nano() -> Recipe:
             validate_every=400,
         ),
         reinforce=ReinforceConfig(steps=24, updates=2, lr=3e-4, warmup=4, validate_every=12, checkpoint_every=12),
+        scenes=SCENES,
     )

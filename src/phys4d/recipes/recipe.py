@@ -16,7 +16,10 @@ from phys4d.training.reinforce import ReinforceConfig
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """start: makes the untrained model for `base`. init: model from which the later stages start by default."""
+    """start: makes the untrained model for `base`. init: model from which the later stages start by default.
+
+    scenes: rows of the catalogue that the shipped models of this recipe were trained on.
+    """
 
     start: Callable[[], WorldModel]
     init: str | None
@@ -24,6 +27,7 @@ class Recipe:
     pretrain: PretrainConfig
     finetune: FinetuneConfig
     reinforce: ReinforceConfig
+    scenes: tuple[str, ...] = ()
 
     def settings(self, stage: str) -> TrainConfig:
         """The settings of a stage. Raises InputError for an unknown one, naming the nearest."""
