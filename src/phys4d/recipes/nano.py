@@ -54,6 +54,17 @@ def nano() -> Recipe:
             ema=0.98,
             validate_every=400,
         ),
-        reinforce=ReinforceConfig(steps=24, updates=2, lr=3e-4, warmup=4, validate_every=12, checkpoint_every=12),
+        # Rollouts are what a small model lacks: each batch is used once, by the objective that takes most from it.
+        reinforce=ReinforceConfig(
+            steps=60,
+            updates=1,
+            objective="awm",
+            sampling_steps=3,
+            lr=3e-4,
+            backbone_rate=3.0,
+            warmup=6,
+            validate_every=30,
+            checkpoint_every=20,
+        ),
         scenes=SCENES,
     )
