@@ -125,7 +125,7 @@ def _measured(
     worlds: list[World4D], lift: Lift, models: dict[str, WorldModel]
 ) -> dict[str, dict[str, list[float]]]:
     scenes = [prepare_scene(world, lift) for world in worlds]
-    guards = Guarded(scenes, lift, rewards["chamfer"], steps=6)
+    guards = Guarded(scenes, lift, rewards["chamfer"], models["finetune"].backbone.sampling_steps)
     found = {name: guards.by_scene(model) for name, model in models.items()}
     return found | {f"best of {TAKES}": guards.by_scene(models["finetune"], best_of=TAKES)}
 
