@@ -99,6 +99,22 @@ def test_a_killed_run_continues_bit_for_bit(base, tmp_path, monkeypatch):
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
+def test_a_run_at_a_constant_rate_goes_on_with_more_steps(base, tmp_path):
+    base("steps=6", "schedule=constant")
+    expected = state_of(tmp_path / "run" / "final")
+    shutil.rmtree(tmp_path / "run")
+    base("steps=4", "schedule=constant")
+    shorter = state_of(tmp_path / "run" / "final")
+    history = base("steps=6", "schedule=constant", resume=True)
+    assert history[-1]["step"] == 6
+    found, kept = (state_of(tmp_path / "run" / name) for name in ("final", "final-4"))
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert all(torch.equal(value, kept[name]) for name, value in shorter.items())
+    for settings in (("steps=5", "schedule=constant"), ("steps=8", "schedule=cosine")):
+        with pytest.raises(InputError, match="was started with other settings"):
+            base(*settings, resume=True)
+
+
 def test_to_resume_starts_where_there_is_nothing_yet(base, tmp_path):
     assert len(base("steps=0", resume=True)) == 1
     assert (tmp_path / "run" / "final").is_dir()

@@ -67,7 +67,8 @@ def train(
 
     stage: a key of STAGES, config: of its class. model: what to start from; it is changed. data: data sets, for
     `pretrain` also videos. held_out: data sets that are never trained on; default, some scenes of `data` are kept
-    apart. resume: go on from the last checkpoint, from 0 where there is none; a finished run returns at once.
+    apart. resume: go on from the last checkpoint, from 0 where there is none; a finished run returns at once. At a
+    constant rate a run may go on with more `steps` than it was started with; its model becomes `final-STEPS`.
     dry_run: build everything, take the loss of one batch, write nothing but into a folder that is removed again.
     Raises InputError for an existing run without `resume`, a run of something else, too few or unfit data.
     """
@@ -182,11 +183,21 @@ def _claim(run: Path, record: dict[str, Any], resume: bool) -> bool:
         raise InputError(f"{run}: a run is there already; --resume continues it, another --out starts a new one")
     there = read_record(path)
     differ = [key for key in ("stage", "settings", "weights", "data", "held_out") if there.get(key) != record[key]]
-    if differ:
+    if differ == ["settings"] and _goes_on(there["settings"], record["settings"]):
+        if (run / "final").exists():
+            (run / "final").rename(run / f"final-{there['settings']['steps']}")
+        write_text(path, json.dumps(record, indent=1) + "\n")
+    elif differ:
         raise InputError(
             f"{run}: was started with other {', '.join(differ)}; give the same again, or another --out"
         )
     return (run / "final" / CONFIG).exists()
+
+
+def _goes_on(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a run only gets more steps, at a rate that does not depend on their number."""
+    same = before | {"steps": now["steps"]} == now
+    return same and now["schedule"] == "constant" and now["steps"] > before["steps"]
 
 
 def _unclaimed(run: Path) -> bool:
@@ -194,5 +205,5 @@ def _unclaimed(run: Path) -> bool:
 
 
 def _show(model: WorldModel, worlds: Sequence[World4D], folder: Path) -> None:
-    for world in generate_from(model, worlds[:SAMPLES], 8) if worlds else ():
+    for world in generate_from(model, worlds[:SAMPLES]) if worlds else ():
         world.save(folder / str(world.meta.get("scene_id", "world")).replace("/", "-"))
