@@ -48,7 +48,7 @@ class AreaLight:
 
     position: its middle [m]. normal: the way it faces, unit. size: full width and height [m]; the width lies
     level. colour: the radiance it sends out. path: positions at given times, for a lamp that moves; it then
-    replaces `position`. A camera does not see the lamp itself, but mirrors show it; a body that glows can be filmed.
+    replaces `position`. A camera does not see the lamp itself, but mirrors show it; a glowing body can be filmed.
     """
 
     position: Vector

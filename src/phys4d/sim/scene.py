@@ -18,6 +18,8 @@ from phys4d.sim.textures import PATTERNS
 
 Finish = Literal["opaque", "mirror", "glass", "liquid"]
 FINISHES: tuple[str, ...] = get_args(Finish)
+CLEAR: tuple[Finish, ...] = ("glass", "liquid")
+"""Finishes that light passes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,11 +15,9 @@ from phys4d.sim.device import wp
 from phys4d.sim.kernels import scene_arrays as kinds
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
 from phys4d.sim.motion import Motion, Spheres, Surface
-from phys4d.sim.scene import FINISHES
+from phys4d.sim.scene import CLEAR, FINISHES, Look
 from phys4d.sim.textures import texture_names, texture_stack
 from phys4d.world import Camera
-
-_CLEAR = (kinds.GLASS, kinds.LIQUID)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +35,15 @@ def upload_surfaces(motion: Motion) -> Uploaded:
     A BVH is built for every frame: refitted ones degrade under large motion. Glass and liquids have their own.
     """
     arrays = kinds.SurfaceArrays()
-    finish = np.array([FINISHES.index(s.look.finish) for s in motion.surfaces], dtype=np.int32)
-    clear = np.isin(finish, _CLEAR)
-    faces_owner, meshes = _upload_meshes(arrays, motion, clear)
-    spheres_owner, bvhs = _upload_spheres(arrays, motion, clear)
+    clear = np.array([s.look.finish in CLEAR for s in motion.surfaces])
+    trees = [kinds.Trees() for _ in range(motion.frames)]
+    faces_owner, meshes = _upload_meshes(arrays, trees, motion, clear)
+    spheres_owner, bvhs = _upload_spheres(arrays, trees, motion, clear)
     owner = np.concatenate([faces_owner, spheres_owner]).astype(np.int32)
+    arrays.trees = wp.array(trees, dtype=kinds.Trees)
     arrays.owner = wp.array(owner, dtype=wp.int32)
     arrays.clear = int(clear.any())
-    arrays.instance = wp.array([s.instance for s in motion.surfaces], dtype=wp.int32)
-    arrays.finish = wp.array(finish, dtype=wp.int32)
-    looks, names = [s.look for s in motion.surfaces], texture_names()
-    arrays.colour = wp.array([look.colour for look in looks], dtype=wp.vec3)
-    arrays.accent = wp.array([look.accent for look in looks], dtype=wp.vec3)
-    arrays.texture = wp.array([names.index(look.texture) for look in looks], dtype=wp.int32)
-    arrays.relief_texture = wp.array([names.index(k.relief_texture or k.texture) for k in looks], dtype=wp.int32)
-    for field in ("tile", "gloss", "refraction", "relief", "glow"):
-        setattr(arrays, field, wp.array([getattr(look, field) for look in looks], dtype=wp.float32))
+    arrays.looks = wp.array([_look(s.look, s.instance) for s in motion.surfaces], dtype=kinds.SurfaceLook)
     arrays.texels = wp.array(texture_stack(), dtype=wp.float32)
     return Uploaded(arrays, owner, [*meshes, *bvhs])
 
@@ -99,7 +90,20 @@ def upload_lights(lights: Sequence[Light | AreaLight], sky: Sky, times: np.ndarr
     return arrays
 
 
-def _upload_meshes(arrays: Any, motion: Motion, clear: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+def _look(look: Look, instance: int) -> Any:
+    row, names = kinds.SurfaceLook(), texture_names()
+    row.colour, row.accent = wp.vec3(*look.colour), wp.vec3(*look.accent)
+    row.texture, row.finish = names.index(look.texture), FINISHES.index(look.finish)
+    row.relief_texture = names.index(look.relief_texture or look.texture)
+    for field in ("tile", "gloss", "refraction", "relief", "glow"):
+        setattr(row, field, getattr(look, field))
+    row.instance = instance
+    return row
+
+
+def _upload_meshes(
+    arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
+) -> tuple[np.ndarray, list[Any]]:
     """The owner of every triangle, and the meshes of every frame."""
     meshes = [(k, s) for k, s in enumerate(motion.surfaces) if isinstance(s, Surface)]
     offsets = np.cumsum([0, *(len(s.rest) for _, s in meshes)])
@@ -114,20 +118,19 @@ def _upload_meshes(arrays: Any, motion: Motion, clear: np.ndarray) -> tuple[np.n
     arrays.faces = wp.array(faces.reshape(-1), dtype=wp.int32)
     arrays.points, arrays.normals = _vectors(points), _vectors(_vertex_normals(points, faces))
     arrays.rest = _vectors(np.concatenate([np.empty((0, 3)), *(s.rest for _, s in meshes)]))
-    split = 3 * arrays.solid_triangles
-    kept = []
-    for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, len(faces) * 3))):
-        ids = np.zeros(motion.frames, dtype=np.uint64)
+    split, count, kept = 3 * arrays.solid_triangles, arrays.vertices, []
+    for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, 3 * len(faces)))):
         if part.stop > part.start:
-            indices, count = wp.array(faces.reshape(-1)[part], dtype=wp.int32), arrays.vertices
-            for t in range(motion.frames):
+            indices = wp.array(faces.reshape(-1)[part], dtype=wp.int32)
+            for t, tree in enumerate(trees):
                 kept.append(wp.Mesh(points=arrays.points[t * count : (t + 1) * count], indices=indices))
-                ids[t] = kept[-1].id
-        setattr(arrays, name, wp.array(ids, dtype=wp.uint64))
+                setattr(tree, name, kept[-1].id)
     return owner, kept
 
 
-def _upload_spheres(arrays: Any, motion: Motion, clear: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+def _upload_spheres(
+    arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
+) -> tuple[np.ndarray, list[Any]]:
     """The owner of every sphere, and the BVHs of every frame."""
     groups = [(k, s) for k, s in enumerate(motion.surfaces) if isinstance(s, Spheres)]
     groups.sort(key=lambda group: bool(clear[group[0]]))
@@ -137,21 +140,17 @@ def _upload_spheres(arrays: Any, motion: Motion, clear: np.ndarray) -> tuple[np.
     centres = np.concatenate([np.empty((frames, 0, 3)), *(s.centres for _, s in groups)], axis=1)
     rotations = np.concatenate([np.empty((frames, 0, 3, 3)), *(s.rotations for _, s in groups)], axis=1)
     arrays.spheres, arrays.solid_spheres = len(radius), int((~clear[owner]).sum())
-    arrays.radius, arrays.centres = wp.array(radius, dtype=wp.float32), _vectors(centres)
+    balls = np.concatenate([centres, np.broadcast_to(radius, centres.shape[:2])[..., None]], axis=2)
+    arrays.balls = wp.array(balls.reshape(-1, 4).astype(np.float32), dtype=wp.vec4)
     arrays.rotations = wp.array(rotations.reshape(-1, 3, 3).astype(np.float32), dtype=wp.mat33)
     # A hair wider, so that no box is cut by rounding; the sphere itself decides.
     reach = (radius * np.float32(1 + 1e-5))[:, None]
-    kept = []
-    for name, part in (
-        ("solid_bvh", slice(0, arrays.solid_spheres)),
-        ("clear_bvh", slice(arrays.solid_spheres, len(radius))),
-    ):
-        ids = np.zeros(frames, dtype=np.uint64)
+    split, kept = arrays.solid_spheres, []
+    for name, part in (("solid_spheres", slice(0, split)), ("clear_spheres", slice(split, len(radius)))):
         if part.stop > part.start:
-            for t in range(frames):
+            for t, tree in enumerate(trees):
                 kept.append(wp.Bvh(_vectors((centres[t] - reach)[part]), _vectors((centres[t] + reach)[part])))
-                ids[t] = kept[-1].id
-        setattr(arrays, name, wp.array(ids, dtype=wp.uint64))
+                setattr(tree, name, kept[-1].id)
     return owner, kept
 
 

@@ -84,7 +84,7 @@ def trace(
                 lift = spot.geometric * (1.0e-4 + 2.0e-5 * hit.t)
                 length = wp.length(direction)
                 view = -direction / length
-                finish = surfaces.finish[s]
+                finish = surfaces.looks[s].finish
                 if finish == _OPAQUE:
                     shaded, meets, hidden = shade(surfaces, lights, t, spot, spot.point + lift, view, order)
                     colour += wp.cw_mul(weight, shaded)
@@ -110,7 +110,9 @@ def trace(
                     else:
                         if not spot.outside:
                             weight = wp.cw_mul(weight, absorbed(surfaces, s, hit.t * length))
-                        ratio = wp.where(spot.outside, 1.0 / surfaces.refraction[s], surfaces.refraction[s])
+                        ratio = wp.where(
+                            spot.outside, 1.0 / surfaces.looks[s].refraction, surfaces.looks[s].refraction
+                        )
                         share = fresnel(cosine, ratio)
                         bent = refracted(-view, spot.shading, ratio)
                         if wp.dot(bent, spot.geometric) >= 0.0:

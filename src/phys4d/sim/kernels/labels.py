@@ -35,7 +35,7 @@ def cast_labels(
     place[t, i, j] = hit.place
     if hit.primitive >= 0:
         depth[t, i, j] = hit.t
-        segmentation[t, i, j] = surfaces.instance[surfaces.owner[hit.primitive]]
+        segmentation[t, i, j] = surfaces.looks[surfaces.owner[hit.primitive]].instance
     else:
         depth[t, i, j] = 0.0
         segmentation[t, i, j] = 0

@@ -13,11 +13,11 @@ from phys4d.sim.kernels.scene_arrays import BOX, DISC, RECTANGLE, SUN, LightArra
 
 SAMPLES = 16
 """Most rays a pixel for colour: a fixed 4x4 pattern, so that a still picture does not flicker."""
-# The order of 16 places on a spiral over a disc: the first four are spread over the four quarters, so that they can
-# stand for all.
+# The order of 16 places on a spiral over a disc: the first four are spread over the four quarters, and stand for
+# all.
 _SPIRAL = np.array([8, 14, 4, 2, 0, 5, 10, 15, 1, 6, 11, 12, 3, 7, 9, 13])
-# The order of the 16 cells of a rectangle, spread likewise. In every four of them their places are uncorrelated with
-# those of the pixel's cells, or half a pixel would see half a lamp.
+# The order of the 16 cells of a rectangle, spread likewise. In every four of them their places are uncorrelated
+# with those of the pixel's cells, or half a pixel would see half a lamp.
 _CELLS = np.array([11, 2, 13, 4, 8, 1, 14, 7, 9, 3, 12, 6, 10, 0, 15, 5])
 
 
@@ -193,7 +193,7 @@ def clear_share(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp.
         cosine = wp.dot(direction, outward_normal(surfaces, t, hit.primitive, hit.place))
         if cosine > 0.0:
             share = wp.cw_mul(share, absorbed(surfaces, s, hit.t))
-        share = share * (1.0 - fresnel(wp.abs(cosine), 1.0 / surfaces.refraction[s]))
+        share = share * (1.0 - fresnel(wp.abs(cosine), 1.0 / surfaces.looks[s].refraction))
         passed += hit.t + 1.0e-5 + 1.0e-6 * (passed + hit.t)
         pane += 1
     return share
@@ -209,8 +209,9 @@ def shade(
     view: wp.vec3,
     order: int,
 ):
-    """Linear RGB of an opaque surface toward the eye: lights with soft shadows, the sky with one occlusion ray, and
-    highlights. start: the point, lifted off the surface; view: unit vector back along the ray.
+    """Linear RGB of an opaque surface toward the eye: lights with soft shadows, sky with one occlusion ray, shine.
+
+    start: the point, lifted off the surface; view: unit vector back along the ray.
 
     Also a number that tells which surface was met and which lights reached it, and whether something hid the sky.
     """
@@ -219,7 +220,7 @@ def shade(
     hidden = int(0)
     smooth = spot.shading
     geometric = spot.geometric
-    gloss = surfaces.gloss[s]
+    gloss = surfaces.looks[s].gloss
     power = 4.0 + 160.0 * gloss * gloss
     light = wp.vec3(0.0, 0.0, 0.0)
     shine = wp.vec3(0.0, 0.0, 0.0)
@@ -227,7 +228,7 @@ def shade(
         sample = sample_light(lights, t, k, order, start)
         facing = wp.dot(smooth, sample.toward)
         if facing > 0.0 and wp.dot(geometric, sample.toward) > 0.0 and wp.max(sample.arriving) > 0.0:
-            if not solid_in_the_way(surfaces, t, start, sample.toward, sample.reach):
+            if not solid_in_the_way(surfaces, t, start, sample.toward, sample.reach, -1):
                 meets += 1 << (LIGHT_BIT + k % LIGHT_BITS)
                 arriving = sample.arriving
                 if surfaces.clear > 0:
@@ -248,7 +249,7 @@ def shade(
     upward = around(smooth, OPEN_X[order], OPEN_Y[order])
     if wp.dot(upward, geometric) < 0.0:
         upward = upward - 2.0 * wp.dot(upward, geometric) * geometric
-    if solid_in_the_way(surfaces, t, start, upward, OPEN):
+    if solid_in_the_way(surfaces, t, start, upward, OPEN, -1):
         hidden = int(1)
         light += 0.12 * lights.horizon
     elif upward[2] < 0.0:
@@ -261,4 +262,4 @@ def shade(
     mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
     colour = wp.cw_mul(spot.albedo, light) * 0.62 + shine
     colour += gloss * schlick * environment(lights, t, mirrored, False)
-    return colour + surfaces.glow[s] * spot.albedo, meets, hidden
+    return colour + surfaces.looks[s].glow * spot.albedo, meets, hidden

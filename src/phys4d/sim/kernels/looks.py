@@ -80,8 +80,8 @@ def triplanar_weights(axis: wp.vec3):
 @wp.func
 def textured(surfaces: SurfaceArrays, s: int, rest: wp.vec3, axis: wp.vec3, footprint: float):
     """Mix of a surface's two colours by its texture, laid on from the three axes of the material (triplanar)."""
-    texture = surfaces.texture[s]
-    tile = surfaces.tile[s]
+    texture = surfaces.looks[s].texture
+    tile = surfaces.looks[s].tile
     level = mip_level(tile, footprint)
     p = rest / tile
     w = triplanar_weights(axis)
@@ -92,7 +92,7 @@ def textured(surfaces: SurfaceArrays, s: int, rest: wp.vec3, axis: wp.vec3, foot
         mix += w[1] * filtered(surfaces.texels, texture, level, p[0], p[2])
     if w[2] > 0.01:
         mix += w[2] * filtered(surfaces.texels, texture, level, p[0], p[1])
-    return surfaces.colour[s] + mix * (surfaces.accent[s] - surfaces.colour[s])
+    return surfaces.looks[s].colour + mix * (surfaces.looks[s].accent - surfaces.looks[s].colour)
 
 
 @wp.func
@@ -107,8 +107,8 @@ def slope(texels: wp.array2d(dtype=wp.float32), texture: int, level: float, u: f
 @wp.func
 def relief_gradient(surfaces: SurfaceArrays, s: int, rest: wp.vec3, axis: wp.vec3, footprint: float):
     """Gradient of a surface's relief by the coordinates of the resting material, triplanar as its colour."""
-    texture = surfaces.relief_texture[s]
-    tile = surfaces.tile[s]
+    texture = surfaces.looks[s].relief_texture
+    tile = surfaces.looks[s].tile
     level = mip_level(tile, footprint)
     p = rest / tile
     w = triplanar_weights(axis)
@@ -122,7 +122,7 @@ def relief_gradient(surfaces: SurfaceArrays, s: int, rest: wp.vec3, axis: wp.vec
     if w[2] > 0.01:
         g = slope(surfaces.texels, texture, level, p[0], p[1])
         gradient += w[2] * wp.vec3(g[0], g[1], 0.0)
-    return gradient * (surfaces.relief[s] / tile)
+    return gradient * (surfaces.looks[s].relief / tile)
 
 
 @wp.func
@@ -168,7 +168,7 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
         now = t * surfaces.vertices
         smooth = wp.normalize(on_triangle(surfaces.normals, now, surfaces.faces, f, hit.place[0], hit.place[1]))
         smooth = wp.where(wp.dot(smooth, outward) < 0.0, -smooth, smooth)
-        if surfaces.relief[s] != 0.0:
+        if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             # The same change along both edges of the triangle as it is now, however it was stretched.
             a = corner(surfaces.points, now, surfaces.faces, f, 0)
@@ -178,12 +178,12 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
             along = wp.dot(gradient, r1 - r0) * wp.cross(e2, n) + wp.dot(gradient, r2 - r0) * wp.cross(n, e1)
             smooth = wp.normalize(smooth - along / wp.max(wp.dot(n, n), 1.0e-20))
     else:
-        k = f - surfaces.triangles
-        rest = surfaces.radius[k] * hit.place
-        if surfaces.relief[s] != 0.0:
+        row = t * surfaces.spheres + f - surfaces.triangles
+        rest = surfaces.balls[row][3] * hit.place
+        if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             gradient = gradient - wp.dot(gradient, axis) * axis
-            smooth = wp.normalize(outward - surfaces.rotations[t * surfaces.spheres + k] * gradient)
+            smooth = wp.normalize(outward - surfaces.rotations[row] * gradient)
     spot.shading = wp.where(spot.outside, smooth, -smooth)
     spot.albedo = textured(surfaces, s, rest, axis, spot.footprint)
     return spot
@@ -193,7 +193,7 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
 def curvature(surfaces: SurfaceArrays, t: int, primitive: int):
     """How fast the normal turns along the surface [1/m]: it widens what a mirror or a lens shows."""
     if primitive >= surfaces.triangles:
-        return 1.0 / surfaces.radius[primitive - surfaces.triangles]
+        return 1.0 / surfaces.balls[t * surfaces.spheres + primitive - surfaces.triangles][3]
     now = t * surfaces.vertices
     bent = float(0.0)
     for k in range(3):
@@ -241,6 +241,6 @@ def fresnel(cosine: float, ratio: float):
 @wp.func
 def absorbed(surfaces: SurfaceArrays, s: int, length: float):
     """Share of light left after `length` [m] within glass or a liquid (Beer and Lambert)."""
-    c = surfaces.colour[s]
+    c = surfaces.looks[s].colour
     e = length / CLEAR_LENGTH
     return wp.vec3(wp.pow(c[0], e), wp.pow(c[1], e), wp.pow(c[2], e))

@@ -72,16 +72,16 @@ def surface_point(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec
     """Where a point of the material is in frame t."""
     if primitive < surfaces.triangles:
         return on_triangle(surfaces.points, t * surfaces.vertices, surfaces.faces, primitive, place[0], place[1])
-    k = primitive - surfaces.triangles
-    turned = surfaces.rotations[t * surfaces.spheres + k] * place
-    return surfaces.centres[t * surfaces.spheres + k] + surfaces.radius[k] * turned
+    row = t * surfaces.spheres + primitive - surfaces.triangles
+    ball = surfaces.balls[row]
+    return wp.vec3(ball[0], ball[1], ball[2]) + ball[3] * (surfaces.rotations[row] * place)
 
 
 @wp.func
-def sphere_crossing(surfaces: SurfaceArrays, t: int, k: int, origin: wp.vec3, direction: wp.vec3):
-    """The ray parameter at which sphere k is met first, from outside or else from inside; -1 where it is not."""
-    offset = surfaces.centres[t * surfaces.spheres + k] - origin
-    r = surfaces.radius[k]
+def sphere_crossing(ball: wp.vec4, origin: wp.vec3, direction: wp.vec3):
+    """The ray parameter at which a sphere is met first, from outside or else from inside; -1 where it is not."""
+    offset = wp.vec3(ball[0], ball[1], ball[2]) - origin
+    r = ball[3]
     a = wp.dot(direction, direction)
     middle = wp.dot(offset, direction) / a
     # From the foot of the perpendicular: b^2 - ac would lose half of float32's digits on small, far spheres.
@@ -97,59 +97,70 @@ def sphere_crossing(surfaces: SurfaceArrays, t: int, k: int, origin: wp.vec3, di
 
 @wp.func
 def nearest_sphere(
-    surfaces: SurfaceArrays, t: int, bvh: wp.uint64, first: int, origin: wp.vec3, direction: wp.vec3, reach: float
+    balls: wp.array(dtype=wp.vec4), first: int, bvh: wp.uint64, origin: wp.vec3, direction: wp.vec3, reach: float
 ):
-    """The sphere of a group that a ray meets first within `reach`, and where; -1 where there is none."""
+    """The sphere of a group that a ray meets first within `reach`, and where; -1 where there is none.
+
+    balls, first: all spheres, and where those of this frame and group begin.
+    """
     nearest = int(-1)
     best = float(reach)
     query = wp.bvh_query_ray(bvh, origin, direction)
     item = int(0)
     while wp.bvh_query_next(query, item, best):
-        crossing = sphere_crossing(surfaces, t, first + item, origin, direction)
+        crossing = sphere_crossing(balls[first + item], origin, direction)
         if crossing > 0.0 and crossing < best:
             best = crossing
-            nearest = first + item
+            nearest = int(item)
     return nearest, best
 
 
 @wp.func
 def sphere_in_the_way(
-    surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp.vec3, reach: float, own: int
+    balls: wp.array(dtype=wp.vec4),
+    first: int,
+    bvh: wp.uint64,
+    origin: wp.vec3,
+    direction: wp.vec3,
+    reach: float,
+    own: int,
 ):
-    """Whether a solid sphere other than primitive `own` is met within `reach`."""
-    query = wp.bvh_query_ray(surfaces.solid_bvh[t], origin, direction)
+    """Whether a sphere of a group other than number `own` is met within `reach`."""
+    query = wp.bvh_query_ray(bvh, origin, direction)
     item = int(0)
     while wp.bvh_query_next(query, item, reach):
-        if surfaces.triangles + item != own:
-            crossing = sphere_crossing(surfaces, t, item, origin, direction)
+        if item != own:
+            crossing = sphere_crossing(balls[first + item], origin, direction)
             if crossing > 0.0 and crossing < reach:
                 return True
     return False
 
 
 @wp.func
-def solid_in_the_way(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp.vec3, reach: float):
-    """Whether anything but glass and liquids is met within `reach`."""
+def solid_in_the_way(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp.vec3, reach: float, own: int):
+    """Whether anything but glass, liquids and the sphere number `own` is met within `reach`."""
     if surfaces.solid_triangles > 0:
-        if wp.mesh_query_ray_anyhit(surfaces.solid_mesh[t], origin, direction, reach):
+        if wp.mesh_query_ray_anyhit(surfaces.trees[t].solid_mesh, origin, direction, reach):
             return True
     if surfaces.solid_spheres > 0:
-        return sphere_in_the_way(surfaces, t, origin, direction, reach, -1)
+        first = t * surfaces.spheres
+        bvh = surfaces.trees[t].solid_spheres
+        return sphere_in_the_way(surfaces.balls, first, bvh, origin, direction, reach, own)
     return False
 
 
 @wp.func
 def group_hit(surfaces: SurfaceArrays, t: int, clear: bool, origin: wp.vec3, direction: wp.vec3, reach: float):
     """The first of the solid, or of the clear, primitives that a ray meets within `reach`."""
-    mesh = surfaces.solid_mesh[t]
-    bvh = surfaces.solid_bvh[t]
+    mesh = surfaces.trees[t].solid_mesh
+    bvh = surfaces.trees[t].solid_spheres
     first_triangle = int(0)
     first_sphere = int(0)
     triangles = surfaces.solid_triangles
     spheres = surfaces.solid_spheres
     if clear:
-        mesh = surfaces.clear_mesh[t]
-        bvh = surfaces.clear_bvh[t]
+        mesh = surfaces.trees[t].clear_mesh
+        bvh = surfaces.trees[t].clear_spheres
         first_triangle = surfaces.solid_triangles
         first_sphere = surfaces.solid_spheres
         triangles = surfaces.triangles - first_triangle
@@ -164,12 +175,14 @@ def group_hit(surfaces: SurfaceArrays, t: int, clear: bool, origin: wp.vec3, dir
             hit.primitive = first_triangle + met.face
             hit.place = wp.vec3(met.u, met.v, 0.0)
     if spheres > 0:
-        k, crossing = nearest_sphere(surfaces, t, bvh, first_sphere, origin, direction, hit.t)
+        first = t * surfaces.spheres + first_sphere
+        k, crossing = nearest_sphere(surfaces.balls, first, bvh, origin, direction, hit.t)
         if k >= 0:
-            outward = origin + crossing * direction - surfaces.centres[t * surfaces.spheres + k]
+            ball = surfaces.balls[first + k]
+            outward = origin + crossing * direction - wp.vec3(ball[0], ball[1], ball[2])
             hit.t = crossing
-            hit.primitive = surfaces.triangles + k
-            hit.place = wp.normalize(wp.transpose(surfaces.rotations[t * surfaces.spheres + k]) * outward)
+            hit.primitive = surfaces.triangles + first_sphere + k
+            hit.place = wp.normalize(wp.transpose(surfaces.rotations[first + k]) * outward)
     return hit
 
 
@@ -197,7 +210,7 @@ def first_liquid(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp
         hit.t += passed
         if hit.primitive < 0:
             return hit
-        if surfaces.finish[surfaces.owner[hit.primitive]] == _LIQUID:
+        if surfaces.looks[surfaces.owner[hit.primitive]].finish == _LIQUID:
             return hit
         passed = hit.t * (1.0 + 1.0e-6) + step
         pane += 1
@@ -233,19 +246,15 @@ def seen_from(camera: CameraArrays, surfaces: SurfaceArrays, t: int, primitive: 
     own = int(-1)
     if primitive >= surfaces.triangles:
         # A sphere hides its far side, exactly; so it need not be met, and its neighbours may be near.
-        k = primitive - surfaces.triangles
-        if wp.dot(point - surfaces.centres[t * surfaces.spheres + k], direction) > 0.0:
+        own = primitive - surfaces.triangles
+        ball = surfaces.balls[t * surfaces.spheres + own]
+        if wp.dot(point - wp.vec3(ball[0], ball[1], ball[2]), direction) > 0.0:
             return False
-        own = primitive
         margin = 1.0e-4 + 1.0e-5 * reach
-    if surfaces.solid_triangles > 0:
-        if wp.mesh_query_ray_anyhit(surfaces.solid_mesh[t], eye, direction, reach - margin):
-            return False
-    if surfaces.solid_spheres > 0:
-        if sphere_in_the_way(surfaces, t, eye, direction, reach - margin, own):
-            return False
+    if solid_in_the_way(surfaces, t, eye, direction, reach - margin, own):
+        return False
     if surfaces.clear > 0:
         liquid = first_liquid(surfaces, t, eye, direction, reach - margin)
-        if liquid.primitive >= 0 and liquid.primitive != own:
+        if liquid.primitive >= 0 and liquid.primitive != primitive:
             return False
     return True

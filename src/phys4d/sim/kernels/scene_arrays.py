@@ -21,44 +21,56 @@ class CameraArrays:
 
 
 @wp.struct
+class Trees:
+    """Ids of what rays are cast at in one frame: a mesh and a BVH of spheres, of solid and of clear things."""
+
+    solid_mesh: wp.uint64
+    solid_spheres: wp.uint64
+    clear_mesh: wp.uint64
+    clear_spheres: wp.uint64
+
+
+@wp.struct
+class SurfaceLook:
+    """`scene.Look` of one surface, textures by index, and its instance id."""
+
+    colour: wp.vec3
+    accent: wp.vec3
+    texture: wp.int32
+    tile: wp.float32
+    gloss: wp.float32
+    finish: wp.int32
+    refraction: wp.float32
+    relief: wp.float32
+    relief_texture: wp.int32
+    glow: wp.float32
+    instance: wp.int32
+
+
+@wp.struct
 class SurfaceArrays:
     """All triangles, then all spheres, of all surfaces; what moves holds every frame, one after another.
 
     A primitive is a triangle f or, from `triangles` on, the sphere f - triangles. Solid ones come before clear
-    ones (glass and liquids) in both, and each of the four groups has its own BVH for every frame.
+    ones (glass and liquids) in both. balls: centre and radius. owner: of a primitive, the row of its look.
+    Few arrays: functions are handed a copy of them all.
     """
 
-    solid_mesh: wp.array(dtype=wp.uint64)
-    clear_mesh: wp.array(dtype=wp.uint64)
-    solid_bvh: wp.array(dtype=wp.uint64)
-    clear_bvh: wp.array(dtype=wp.uint64)
+    trees: wp.array(dtype=Trees)
     solid_triangles: wp.int32
     triangles: wp.int32
     solid_spheres: wp.int32
     spheres: wp.int32
     clear: wp.int32
-
+    vertices: wp.int32
     points: wp.array(dtype=wp.vec3)
     normals: wp.array(dtype=wp.vec3)
     rest: wp.array(dtype=wp.vec3)
     faces: wp.array(dtype=wp.int32)
-    vertices: wp.int32
-    radius: wp.array(dtype=wp.float32)
-    centres: wp.array(dtype=wp.vec3)
+    balls: wp.array(dtype=wp.vec4)
     rotations: wp.array(dtype=wp.mat33)
-
     owner: wp.array(dtype=wp.int32)
-    instance: wp.array(dtype=wp.int32)
-    colour: wp.array(dtype=wp.vec3)
-    accent: wp.array(dtype=wp.vec3)
-    texture: wp.array(dtype=wp.int32)
-    tile: wp.array(dtype=wp.float32)
-    gloss: wp.array(dtype=wp.float32)
-    finish: wp.array(dtype=wp.int32)
-    refraction: wp.array(dtype=wp.float32)
-    relief: wp.array(dtype=wp.float32)
-    relief_texture: wp.array(dtype=wp.int32)
-    glow: wp.array(dtype=wp.float32)
+    looks: wp.array(dtype=SurfaceLook)
     texels: wp.array2d(dtype=wp.float32)
 
 
