@@ -71,23 +71,42 @@ def test_large_lamps_have_the_form_factors_of_the_textbook():
 
 @pytest.mark.parametrize("outline", ["rectangle", "disc"])
 def test_a_penumbra_is_as_wide_as_the_lamp_says(outline: str):
-    """A plate at height a under a lamp of width w at height H: the shadow's border is w a / (H - a) wide."""
-    size, width, above, height = (16, 128), 0.6, 1.0, 2.0
-    lamp = AreaLight((-1.5, 0, height), size=(width, width), colour=(30.0,) * 3, outline=outline)
+    """A plate at height a under a lamp of width w at height H: the shadow's border is w a / (H - a) wide.
+
+    Across it, light grows as the sum over the part of the lamp that is seen, by the fourth power of distance.
+    """
+    size, width, above, height, middle = (16, 128), 0.6, 1.0, 2.0, -1.5
     cam = still_camera((1.5, -0.01, 4.0), (1.5, 0, 0), size, fov=0.06)
     plate = quad([(-6, -5, above), (0, -5, above), (0, 5, above), (-6, 5, above)], MATTE)
-    lit, shaded = (
-        radiance(film([floor(look=MATTE), *s], cam, size, (lamp,), BLACK).rgb[0])[..., 1] for s in ([], [plate])
-    )
-    share = (shaded / lit).mean(0)
     x = ground_of(cam, size)[8, :, 0]
-    low, middle, high = (np.interp(level, share, x) for level in (0.1, 0.5, 0.9))
-    assert share[0] < 0.02
-    assert share[-1] > 0.98
-    assert middle == pytest.approx(1.5, abs=0.03)
-    # From 10 to 90 percent of the lamp's area: of its width, 0.8 of a rectangle and 0.687 of a disc.
-    part = 0.8 if outline == "rectangle" else 0.687
-    assert high - low == pytest.approx(part * width * above / (height - above), rel=0.1)
+
+    def share(wide: float) -> np.ndarray:
+        lamp = AreaLight((middle, 0, height), size=(wide, wide), colour=(30.0,) * 3, outline=outline)
+        lit, shaded = (
+            radiance(film([floor(look=MATTE), *s], cam, size, (lamp,), BLACK).rgb[0])[..., 1]
+            for s in ([], [plate])
+        )
+        return (shaded / lit).mean(0)
+
+    u, v = np.meshgrid(*(np.linspace(-0.995, 0.995, 200),) * 2)
+    within = np.ones_like(u) if outline == "rectangle" else u**2 + v**2 < 1
+    along, beside = middle + u * width / 2, v * width / 2
+    expected = []
+    for at in x:
+        weight = within / ((along - at) ** 2 + beside**2 + height**2) ** 2
+        expected.append((weight * (at + (along - at) * above / height > 0)).sum() / weight.sum())
+    got = share(width)
+    border = width * above / (height - above)
+    dark, bright = (-middle + side * border / 2 for side in (-1, 1))
+    within = (x > dark) & (x < bright)
+    # Sixteen samples: no share is nearer than about a sixteenth.
+    assert np.abs(got - expected).max() < 0.1
+    assert np.abs(got - expected)[within].mean() < 0.04
+    assert np.abs(share(0.7 * width) - expected)[within].mean() > 0.06
+    assert got[x < dark - 0.02].max() < 0.01
+    assert got[x > bright + 0.02].min() > 0.99
+    assert got[x > dark + 0.12].min() > 0.02
+    assert got[x < bright - 0.12].max() < 0.98
 
 
 def shadow_places(light, frames: int = 3, fps: float = 10.0) -> list[np.ndarray]:

@@ -26,6 +26,7 @@ from studio import (
 )
 
 from phys4d.errors import InputError
+from phys4d.sim.device import wp
 from phys4d.sim.kernels.looks import fresnel, refracted
 from phys4d.sim.scene import Light, Look, Sky
 from phys4d.sim.shapes import Box
@@ -51,11 +52,12 @@ def test_a_mirror_shows_the_mirrored_point_and_is_labelled_as_itself():
         up = np.array([0, math.sin(lean), math.cos(lean)])
         corners = [(x, 1, 1) + z * up for x, z in ((-2, -1), (2, -1), (2, 1), (-2, 1))]
         wall = quad(corners, MIRROR, instance=1, frames=2)
-        world = film([wall, ball(0.06, lamp, LAMP, instance=2)], cam, size, (), BLACK)
-        for t in range(2):
-            shown = (world.segmentation[t] == 1) & (red(world, t) > 0.05)
-            assert shown.sum() > 8
-        shown &= world.segmentation[0] == 1
+        world = film([wall, ball(0.15, lamp, LAMP, instance=2)], cam, size, (), BLACK)
+        # The border of the lamp itself is red too.
+        wall_only = ndimage.binary_erosion(world.segmentation == 1, np.ones((1, 3, 3)))
+        images = [red(world, t) * wall_only[t] for t in range(2)]
+        shown = images[0] > 0.05
+        assert shown.sum() > 20
         np.testing.assert_array_equal(world.flow[0][shown], 0.0)
         np.testing.assert_array_equal(world.scene_flow[0][shown], 0.0)
         assert world.visible[0][shown].all()
@@ -64,7 +66,7 @@ def test_a_mirror_shows_the_mirrored_point_and_is_labelled_as_itself():
         wall_depth = ((np.array([0, 1, 1]) - origin) @ normal) / (direction @ normal)
         np.testing.assert_allclose(world.depth[0][shown], wall_depth[shown], rtol=1e-5)
         return [
-            float(np.linalg.norm(centroid(red(world, t) * (world.segmentation[t] == 1)) - pixel_of(cam, image, t)))
+            float(np.linalg.norm(centroid(images[t]) - pixel_of(cam, image, t)))
             for t, image in enumerate([(x, 2 - y, z) for x, y, z in lamp])
         ]
 
@@ -142,11 +144,11 @@ def test_a_slab_shifts_what_is_behind_it_as_snell_says(angle: float):
 
 
 def test_bending_and_reflection_follow_snell_and_fresnel():
-    normal = np.array([0.0, 0.0, 1.0])
+    normal = wp.vec3(0.0, 0.0, 1.0)
     for n1, n2 in ((1.0, 1.5), (1.5, 1.0), (1.0, 1.33)):
         for angle in np.linspace(0.0, 1.5, 16):
-            ray = np.array([math.sin(angle), 0.0, -math.cos(angle)])
-            bent = np.array(refracted(ray.tolist(), normal.tolist(), n1 / n2))
+            ray = wp.vec3(math.sin(angle), 0.0, -math.cos(angle))
+            bent = np.array(refracted(ray, normal, n1 / n2))
             share = fresnel(math.cos(angle), n1 / n2)
             sine = n1 / n2 * math.sin(angle)
             if sine >= 1:
@@ -226,7 +228,7 @@ def test_glass_throws_a_faint_shadow():
     size = (32, 32)
     cam = still_camera((0.0, -0.01, 3.0), (0, 0, 0), size, fov=0.3)
     sun = (Light((0.6, 0.0, 0.8), (1.0, 1.0, 1.0), radius=1e-3),)
-    plate = Box((0.8, 0.8, 0.05)).pieces()[0]
+    plate = Box((1.2, 1.2, 0.05)).pieces()[0]
     level = {}
     for name, look in {"none": None, "glass": GLASS, "solid": MATTE}.items():
         above = [] if look is None else [surface(plate, np.array([(1.2, 0.0, 1.6)]), look)]
@@ -248,7 +250,7 @@ def _relief(depth: float, distance: float, size: tuple[int, int], texture: str =
 
 
 def test_relief_turns_normals_as_the_slopes_of_its_texture_say():
-    size, depth = (64, 64), 0.004
+    size, depth = (64, 64), 0.01
     flat, raised = _relief(0.0, 0.5, size), _relief(depth, 0.5, size)
     for name in LABELS:
         np.testing.assert_array_equal(getattr(flat, name), getattr(raised, name), err_msg=name)
@@ -263,7 +265,7 @@ def test_relief_turns_normals_as_the_slopes_of_its_texture_say():
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     expected = DIFFUSE * 0.5 * 1.2 * (normal @ (0.6, -0.8, 0.0))
     got = radiance(raised.rgb[0])[..., 1]
-    assert expected.std() > 0.02
+    assert expected.std() > 0.015
     assert np.corrcoef(expected.ravel(), got.ravel())[0, 1] > 0.98
     assert got.std() / expected.std() == pytest.approx(1, abs=0.1)
     assert radiance(flat.rgb[0])[..., 1].std() < 0.003
@@ -276,7 +278,7 @@ def test_relief_fades_where_pixels_are_wider_than_it_is():
 
 def test_relief_turns_with_a_ball():
     """Bumps are fixed to the material: half a turn of the ball shows other bumps, a whole turn the same."""
-    size, rough = (48, 48), dataclasses.replace(MATTE, tile=0.5, relief=0.01, relief_texture="noise")
+    size, rough = (48, 48), dataclasses.replace(MATTE, tile=0.5, relief=0.02, relief_texture="noise")
     turns = [
         np.array([(math.cos(a), -math.sin(a), 0), (math.sin(a), math.cos(a), 0), (0, 0, 1)])
         for a in (0, 3, 2 * math.pi)

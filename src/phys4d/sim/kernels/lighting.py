@@ -16,9 +16,10 @@ SAMPLES = 16
 # The order of 16 places on a spiral over a disc: the first four are spread over the four quarters, and stand for
 # all.
 _SPIRAL = np.array([8, 14, 4, 2, 0, 5, 10, 15, 1, 6, 11, 12, 3, 7, 9, 13])
-# The order of the 16 cells of a rectangle, spread likewise. In every four of them their places are uncorrelated
-# with those of the pixel's cells, or half a pixel would see half a lamp.
-_CELLS = np.array([11, 2, 13, 4, 8, 1, 14, 7, 9, 3, 12, 6, 10, 0, 15, 5])
+# The order of the 16 cells of a lamp, spread likewise; the first eight reach into two corners, so that the border
+# of a shadow is noticed. In every four of them their places are uncorrelated with those of the pixel's cells, or
+# half a pixel would see half a lamp.
+_CELLS = np.array([11, 2, 13, 4, 10, 0, 15, 5, 9, 3, 12, 6, 8, 1, 14, 7])
 
 
 def _table(values: np.ndarray):
@@ -31,13 +32,28 @@ def _spiral(turned: float) -> np.ndarray:
     return np.sqrt((_SPIRAL + 0.5) / SAMPLES) * np.stack([np.cos(angle), np.sin(angle)])
 
 
-# Tables, for sines and cosines cost as much as a short ray. The places of a lamp's samples on its disc or within
-# its half edges, and those of directions into the hemisphere above a surface, looked at from above. Within its
-# cell each sample of a rectangle is shifted, so that all sixteen differ in both coordinates.
-DISC_X, DISC_Y = (_table(row) for row in _spiral(0.0))
+def _square() -> np.ndarray:
+    """(2,16) places in the square from -1 to 1, shifted within their cells: all differ in both coordinates."""
+    column, row = _CELLS % 4, _CELLS // 4
+    return np.stack([column + (row + 0.5) / 4, row + (column + 0.5) / 4]) / 2 - 1
+
+
+def _round(square: np.ndarray) -> np.ndarray:
+    """The same places on the unit disc, squares about the middle turned into circles (Shirley and Chiu 1997)."""
+    x, y = square
+    wide = np.abs(x) > np.abs(y)
+    r = np.where(wide, x, y)
+    angle = math.pi / 4 * np.where(wide, y, x) / r
+    angle = np.where(wide, angle, math.pi / 2 - angle)
+    return r * np.stack([np.cos(angle), np.sin(angle)])
+
+
+# Tables, for sines and cosines cost as much as a short ray. Samples of a sun's disc, of directions into the
+# hemisphere above a surface (looked at from above), and of rectangular and round lamps.
+SUN_X, SUN_Y = (_table(row) for row in _spiral(0.0))
 OPEN_X, OPEN_Y = (_table(row) for row in _spiral(0.7))
-EDGE_X = _table((_CELLS % 4 + (_CELLS // 4 + 0.5) / 4) / 2 - 1)
-EDGE_Y = _table((_CELLS // 4 + (_CELLS % 4 + 0.5) / 4) / 2 - 1)
+EDGE_X, EDGE_Y = (_table(row) for row in _square())
+DISC_X, DISC_Y = (_table(row) for row in _round(_square()))
 
 # How far a thing may be that hides a far light [m].
 SHADOW = wp.constant(60.0)
@@ -149,7 +165,7 @@ def sample_light(lights: LightArrays, t: int, k: int, order: int, point: wp.vec3
     place = lights.place[t * lights.count + k]
     kind = lights.kind[k]
     if kind == _SUN:
-        got.toward = around(place, lights.radius[k] * DISC_X[order], lights.radius[k] * DISC_Y[order])
+        got.toward = around(place, lights.radius[k] * SUN_X[order], lights.radius[k] * SUN_Y[order])
         got.arriving = lights.colour[k]
     else:
         across = lights.across[t * lights.count + k]
