@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from phys4d.errors import InputError, unknown_name
+from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.shapes import UPRIGHT, Colour, Quaternion, Shape, Vector, about_axis, multiply
+from phys4d.sim.textures import PATTERNS
+
+Finish = Literal["opaque", "mirror", "glass", "liquid"]
+FINISHES: tuple[str, ...] = get_args(Finish)
+CLEAR: tuple[Finish, ...] = ("glass", "liquid")
+"""Finishes that light passes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +41,13 @@ class Look:
     """What a surface looks like: two linear RGB colours mixed by a texture that follows the surface.
 
     tile: edge length of one repeat of the texture [m]. gloss: 0 (matte) to 1 (polished).
+    finish: "opaque"; "mirror", which reflects the share `colour` of the light; "glass", which bends light and is
+    drawn but not labelled, so that labels are those of what stands behind it along the straight ray; or "liquid",
+    which bends light and is labelled. Glass and liquids leave the share `colour` of the light after 10 cm.
+    refraction: refractive index of glass or of a liquid against air.
+    relief: height [m] by which `relief_texture` (default: the texture itself) raises the surface where it is 1. It
+    turns the normals that light falls on, and moves nothing.
+    glow: radiance that the surface sends out by itself, as a multiple of its colour.
     """
 
     colour: Colour
@@ -40,6 +55,20 @@ class Look:
     texture: str = "plain"
     tile: float = 0.3
     gloss: float = 0.2
+    finish: Finish = "opaque"
+    refraction: float = 1.5
+    relief: float = 0.0
+    relief_texture: str | None = None
+    glow: float = 0.0
+
+    def __post_init__(self) -> None:
+        for texture in (self.texture, self.relief_texture):
+            if texture is not None:
+                PATTERNS[texture]
+        if self.finish not in FINISHES:
+            raise InputError(unknown_name("finish", self.finish, FINISHES))
+        if self.refraction < 1:
+            raise InputError(f"refraction is at least 1, that of air, not {self.refraction}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,23 +93,6 @@ class Body:
 
 
 @dataclasses.dataclass(frozen=True)
-class Light:
-    """A far light such as the sun. direction: unit vector toward it; radius: angular, half width [rad]."""
-
-    direction: Vector
-    colour: Colour = (3.0, 2.9, 2.7)
-    radius: float = 0.06
-
-
-@dataclasses.dataclass(frozen=True)
-class Sky:
-    """Radiance of the sky in linear RGB, from the horizon to the zenith; it also lights the scene."""
-
-    horizon: Colour = (0.80, 0.86, 0.92)
-    zenith: Colour = (0.30, 0.50, 0.85)
-
-
-@dataclasses.dataclass(frozen=True)
 class Viewpoints:
     """From where a scene may be filmed, angles in [rad]; azimuth 0 films from +x, pi/2 from +y."""
 
@@ -99,8 +111,8 @@ class SceneSpec:
     engine: str
     caption: str
     bodies: tuple[Body, ...]
-    lights: tuple[Light, ...]
-    sky: Sky = Sky()
+    lights: tuple[Light | AreaLight, ...]
+    sky: Sky = dataclasses.field(default_factory=Sky)
     viewpoints: Viewpoints = Viewpoints()
     gravity: Vector = (0.0, 0.0, -9.81)
     context_frames: int = 1

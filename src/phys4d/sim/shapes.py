@@ -1,4 +1,4 @@
-"""What a body looks like (triangle meshes) and what it collides with (primitives), from the same few numbers.
+"""What a body looks like (triangle meshes, balls) and what it collides with (primitives), from a few numbers.
 
 A shape has its own axes, with the origin at its centre unless said otherwise. To add one, write a dataclass with
 `pieces` and `colliders`.
@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,6 +37,15 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ball:
+    """A perfect sphere in the shape's axes. radius, centre [m]; tint: as of a `Piece`."""
+
+    radius: float
+    centre: Vector = (0.0, 0.0, 0.0)
+    tint: Colour | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Collider:
     """A convex primitive in the shape's axes; `size` as in MuJoCo (half extents, radius, radius + half height)."""
 
@@ -48,7 +58,7 @@ class Collider:
 class Shape(Protocol):
     """Anything that can be seen and touched."""
 
-    def pieces(self) -> list[Piece]: ...
+    def pieces(self) -> Sequence[Piece | Ball]: ...
 
     def colliders(self) -> list[Collider]: ...
 
@@ -59,9 +69,8 @@ class Sphere:
 
     radius: float
 
-    def pieces(self) -> list[Piece]:
-        vertices, faces = _unit_sphere(4)
-        return [Piece((vertices * self.radius).astype(np.float32), faces)]
+    def pieces(self) -> list[Ball]:
+        return [Ball(self.radius)]
 
     def colliders(self) -> list[Collider]:
         return [Collider("sphere", (self.radius, 0.0, 0.0))]
@@ -168,11 +177,11 @@ class Duck:
         """Height of the body's centre above the floor it stands on [m]."""
         return 0.24 * self.length
 
-    def pieces(self) -> list[Piece]:
-        body = _duck_body()
-        beak = _ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))
-        eyes = [_ellipsoid(eye, (0.035, 0.035, 0.035), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
-        return [dataclasses.replace(p, vertices=p.vertices * np.float32(self.length)) for p in (body, beak, *eyes)]
+    def pieces(self) -> list[Piece | Ball]:
+        skin = [_duck_body(), _ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))]
+        scaled = [dataclasses.replace(p, vertices=p.vertices * np.float32(self.length)) for p in skin]
+        eyes = [Ball(0.035 * self.length, _scaled(eye, self.length), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
+        return [*scaled, *eyes]
 
     def colliders(self) -> list[Collider]:
         parts = [
@@ -202,15 +211,15 @@ def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 @functools.cache
-def _unit_sphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
-    mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
+def _unit_sphere() -> tuple[np.ndarray, np.ndarray]:
+    mesh = trimesh.creation.icosphere(subdivisions=3)
     # Scaled so that the facets lie about the true sphere and not inside it: half the sagitta of an edge.
     edge = np.linalg.norm(mesh.vertices[mesh.edges_unique[:, 0]] - mesh.vertices[mesh.edges_unique[:, 1]], axis=1)
     return mesh.vertices * (1 + edge.mean() ** 2 / 12), mesh.faces.astype(np.int32)
 
 
 def _ellipsoid(centre: Vector, axes: Vector, tint: Colour | None = None) -> Piece:
-    vertices, faces = _unit_sphere(3)
+    vertices, faces = _unit_sphere()
     return Piece((vertices * axes + centre).astype(np.float32), faces, tint)
 
 

@@ -36,8 +36,8 @@ def simulate(
 
     scene: a name from `phys4d.scenes()`. size: (height, width) [px]. view: number of the camera; views of one
     seed film the same event. perturb: 0, or the number of a member of the scene's ensemble, filmed by the same
-    camera. camera: "static", "orbit" or "dolly"; default, drawn by the seed. device: where rays are cast, "cpu" or
-    "cuda:0".
+    camera. camera: "static", "orbit", "dolly", "handheld" or "free"; default, one of the first three, drawn by
+    the seed. device: where rays are cast, "cpu" or "cuda:0".
 
     Raises InputError for an unknown scene (with the known ones) or an impossible parameter, WorkError where the
     simulation blows up.

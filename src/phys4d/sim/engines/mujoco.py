@@ -16,8 +16,9 @@ from scipy.optimize import brentq
 
 from phys4d.errors import WorkError
 from phys4d.sim.engines import ENGINES
-from phys4d.sim.motion import Motion, Surface
+from phys4d.sim.motion import Motion, Spheres, Surface
 from phys4d.sim.scene import Body, SceneSpec, contact_of
+from phys4d.sim.shapes import Ball
 
 TIMESTEP = 2e-4
 """Longest integration step [s]; frames fall on whole steps."""
@@ -174,26 +175,35 @@ def _check(spec: SceneSpec, energy: np.ndarray) -> None:
         )
 
 
-def _surfaces(body: Body, position: np.ndarray, rotation: np.ndarray) -> list[Surface]:
+def _surfaces(body: Body, position: np.ndarray, rotation: np.ndarray) -> list[Surface | Spheres]:
     matrices = _matrices(rotation)
+
+    def moved(points: np.ndarray) -> np.ndarray:
+        places = np.einsum("tij,vj->tvi", matrices, points.astype(np.float64)) + position[:, None]
+        return places.astype(np.float32)
+
     surfaces = []
     for piece in body.shape.pieces():
-        moved = np.einsum("tij,vj->tvi", matrices, piece.vertices.astype(np.float64)) + position[:, None]
         look = body.look
         if piece.tint is not None:
             look = type(look)(piece.tint, piece.tint, "plain", look.tile, look.gloss)
-        surfaces.append(
-            Surface(
-                name=body.name,
-                rest=piece.vertices,
-                faces=piece.faces,
-                vertices=moved.astype(np.float32),
-                look=look,
-                instance=body.instance,
-                moves=body.free,
-                focus=body.focus,
+        shared = {
+            "name": body.name,
+            "look": look,
+            "instance": body.instance,
+            "moves": body.free,
+            "focus": body.focus,
+        }
+        if isinstance(piece, Ball):
+            turned = matrices[:, None].astype(np.float32)
+            radius = np.array([piece.radius], dtype=np.float32)
+            surfaces.append(
+                Spheres(radius=radius, centres=moved(np.array([piece.centre])), rotations=turned, **shared)
             )
-        )
+        else:
+            surfaces.append(
+                Surface(rest=piece.vertices, faces=piece.faces, vertices=moved(piece.vertices), **shared)
+            )
     return surfaces
 
 
