@@ -39,7 +39,7 @@ class Piece:
 class Collider:
     """A convex primitive in the shape's axes; `size` as in MuJoCo (half extents, radius, radius + half height)."""
 
-    kind: Literal["plane", "sphere", "box", "cylinder", "ellipsoid"]
+    kind: Literal["plane", "sphere", "box", "cylinder", "ellipsoid", "capsule"]
     size: Vector
     position: Vector = (0.0, 0.0, 0.0)
     rotation: Quaternion = UPRIGHT
@@ -60,7 +60,7 @@ class Sphere:
     radius: float
 
     def pieces(self) -> list[Piece]:
-        vertices, faces = _unit_sphere(4)
+        vertices, faces = unit_sphere(4)
         return [Piece((vertices * self.radius).astype(np.float32), faces)]
 
     def colliders(self) -> list[Collider]:
@@ -74,7 +74,7 @@ class Box:
     size: Vector
 
     def pieces(self) -> list[Piece]:
-        return [_flat(trimesh.creation.box(extents=self.size))]
+        return [flat(trimesh.creation.box(extents=self.size))]
 
     def colliders(self) -> list[Collider]:
         return [Collider("box", (self.size[0] / 2, self.size[1] / 2, self.size[2] / 2))]
@@ -89,7 +89,7 @@ class Cylinder:
 
     def pieces(self) -> list[Piece]:
         r, h = self.radius, self.height / 2
-        return [_lathe([[(0, -h), (r, -h)], [(r, -h), (r, h)], [(r, h), (0, h)]])]
+        return [lathe([[(0, -h), (r, -h)], [(r, -h), (r, h)], [(r, h), (0, h)]])]
 
     def colliders(self) -> list[Collider]:
         return [Collider("cylinder", (self.radius, self.height / 2, 0.0))]
@@ -124,7 +124,7 @@ class Basket:
     def pieces(self) -> list[Piece]:
         foot, rim, h, wall = self.radius, self.radius * (1 + self.flare), self.height, self.thickness
         return [
-            _lathe(
+            lathe(
                 [
                     [(0, 0), (foot, 0)],
                     [(foot, 0), (rim, h)],
@@ -170,8 +170,8 @@ class Duck:
 
     def pieces(self) -> list[Piece]:
         body = _duck_body()
-        beak = _ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))
-        eyes = [_ellipsoid(eye, (0.035, 0.035, 0.035), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
+        beak = ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))
+        eyes = [ellipsoid(eye, (0.035, 0.035, 0.035), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
         return [dataclasses.replace(p, vertices=p.vertices * np.float32(self.length)) for p in (body, beak, *eyes)]
 
     def colliders(self) -> list[Collider]:
@@ -202,25 +202,25 @@ def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 @functools.cache
-def _unit_sphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
+def unit_sphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
     mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
     # Scaled so that the facets lie about the true sphere and not inside it: half the sagitta of an edge.
     edge = np.linalg.norm(mesh.vertices[mesh.edges_unique[:, 0]] - mesh.vertices[mesh.edges_unique[:, 1]], axis=1)
     return mesh.vertices * (1 + edge.mean() ** 2 / 12), mesh.faces.astype(np.int32)
 
 
-def _ellipsoid(centre: Vector, axes: Vector, tint: Colour | None = None) -> Piece:
-    vertices, faces = _unit_sphere(3)
+def ellipsoid(centre: Vector, axes: Vector, tint: Colour | None = None) -> Piece:
+    vertices, faces = unit_sphere(3)
     return Piece((vertices * axes + centre).astype(np.float32), faces, tint)
 
 
-def _flat(mesh: trimesh.Trimesh) -> Piece:
+def flat(mesh: trimesh.Trimesh) -> Piece:
     """A mesh with its own vertices for every face, so that edges stay sharp."""
     vertices = mesh.vertices[mesh.faces].reshape(-1, 3).astype(np.float32)
     return Piece(vertices, np.arange(len(vertices), dtype=np.int32).reshape(-1, 3))
 
 
-def _lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piece:
+def lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piece:
     """Turn (radius, z) polylines about the z axis; an edge between two polylines stays sharp.
 
     Walked so that the outside is on the right, e.g. from the bottom's centre outward and up.
