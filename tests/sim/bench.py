@@ -48,9 +48,7 @@ class Run:
     work: np.ndarray
 
 
-def run(
-    bodies: list[Body], seconds: float, fps: float, gravity: float = G, ropes: tuple[Rope, ...] = ()
-) -> Run:
+def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G, ropes: tuple[Rope, ...] = ()) -> Run:
     spec = SceneSpec(
         "bench", "rigid", "mujoco", "", tuple(bodies), (), gravity=(0.0, 0.0, -gravity), ropes=tuple(ropes)
     )

@@ -90,7 +90,11 @@ def test_a_slide_with_a_spring_like_motor_oscillates():
 
 def test_a_motor_settles_at_its_speed():
     rotor = body(
-        "rotor", Cylinder(0.3, 0.05), M, (0, 0, 1), joint=Joint("hinge", (0, 0, 1), (0, 0, 1), motor=Motor(6.0, 0, 2.0))
+        "rotor",
+        Cylinder(0.3, 0.05),
+        M,
+        (0, 0, 1),
+        joint=Joint("hinge", (0, 0, 1), (0, 0, 1), motor=Motor(6.0, 0, 2.0)),
     )
     r = run([rotor], 3.0, 20)
     inertia = r.mass["rotor"] * 0.3**2 / 2
@@ -106,7 +110,11 @@ def test_dry_friction_holds_a_hinge_and_damping_slows_one():
         r = run([rod], 0.5, 20)
         assert (np.ptp(r.coordinate["rod"]) > 0.02) == moves
     door = body(
-        "door", Box((0.8, 0.04, 1.0)), M, (0.4, 0, 1), joint=Joint("hinge", (0, 0, 1), (0, 0, 1), speed=2.0, damping=8.0)
+        "door",
+        Box((0.8, 0.04, 1.0)),
+        M,
+        (0.4, 0, 1),
+        joint=Joint("hinge", (0, 0, 1), (0, 0, 1), speed=2.0, damping=8.0),
     )
     r = run([door], 1.0, 20)
     inertia = r.mass["door"] * ((0.8**2 + 0.04**2) / 12 + 0.4**2)
@@ -132,7 +140,12 @@ def test_children_are_carried_by_the_start_of_their_parent():
 def test_a_turned_body_keeps_its_anchor_and_axis():
     turned = about_axis((0, 0, 1), math.pi / 2)
     rod = body(
-        "rod", Box((0.8, 0.04, 0.04)), M, (0, 0.4, 2), rotation=turned, joint=Joint("hinge", (0, 0, 2), axis=(1, 0, 0))
+        "rod",
+        Box((0.8, 0.04, 0.04)),
+        M,
+        (0, 0.4, 2),
+        rotation=turned,
+        joint=Joint("hinge", (0, 0, 2), axis=(1, 0, 0)),
     )
     r = run([rod], 1.0, 50)
     np.testing.assert_allclose(np.linalg.norm(r.position["rod"] - (0, 0, 2), axis=1), 0.4, atol=1e-6)

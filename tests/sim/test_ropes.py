@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import trimesh
-from bench import G, GREY, body, floor, material, run
+from bench import GREY, G, body, floor, material, run
 from scipy.optimize import brentq
 from scipy.special import j0, jn_zeros
 
-from phys4d.sim.engines.mujoco.tube import tube
 from phys4d.sim.rotations import inverse, product, rotate, shortest
 from phys4d.sim.scene import Joint, Rope
 from phys4d.sim.shapes import Cylinder, Sphere
+from phys4d.sim.tube import transported, tube
 
 M = material(friction=0.6, restitution=0.1)
 
@@ -63,7 +63,9 @@ def test_a_rope_between_two_points_settles_into_a_catenary():
 def test_a_stiff_rope_is_a_beam():
     """A free end sags by w L^4 / 8 E I under its own weight w; a rope clamped to nothing only bends by its stiffness."""
     length, count = 0.6, 24
-    path = np.column_stack([np.linspace(-length / 2, length / 2, count + 1), np.zeros(count + 1), np.full(count + 1, 2.0)])
+    path = np.column_stack(
+        [np.linspace(-length / 2, length / 2, count + 1), np.zeros(count + 1), np.full(count + 1, 2.0)]
+    )
     weight = M.density * math.pi * 0.01**2 * G
     stiffness = weight * (length / 2) ** 4 / 8 / 0.02
     # It lies across a thin bar: each half is a cantilever of half the length.
@@ -82,13 +84,16 @@ def test_a_ball_on_a_rope_is_a_pendulum_that_keeps_its_length():
     assert away.max() < math.hypot(0.5, 0.5) + 0.1 + 0.005
     assert r.position["ball"][:, 0].min() < -0.3
     assert np.abs(np.linalg.norm(np.diff(r.nodes["rope"], axis=1), axis=-1) - math.hypot(0.05, 0.05)).max() < 1e-4
-    assert (r.energy - np.minimum.accumulate(r.energy)).max() < 0.01 * np.ptp(r.energy)
+    fall = r.mass["ball"] * G * np.ptp(r.position["ball"][:, 2])
+    assert (r.energy - np.minimum.accumulate(r.energy)).max() < 0.01 * fall
 
 
 def test_ropes_lie_on_things():
     """It drapes over a bar, and neither the bar nor the floor lets it through."""
     path = np.column_stack([np.linspace(-0.7, 0.7, 31), np.zeros(31), np.full(31, 0.85)])
-    bar = body("bar", Cylinder(0.1, 0.6), M, (0, 0, 0.7), rotation=(math.sqrt(0.5), math.sqrt(0.5), 0, 0), free=False)
+    bar = body(
+        "bar", Cylinder(0.1, 0.6), M, (0, 0, 0.7), rotation=(math.sqrt(0.5), math.sqrt(0.5), 0, 0), free=False
+    )
     r = run([floor(M), bar], 1.2, 20, ropes=(rope(path, damping=2e-4),))
     nodes = r.nodes["rope"]
     assert np.hypot(nodes[..., 0], nodes[..., 2] - 0.7).min() > 0.1
@@ -98,13 +103,13 @@ def test_ropes_lie_on_things():
 
 
 def test_a_rope_does_not_pass_through_itself():
-    turn = np.linspace(0, 4 * math.pi, 49)
-    coil = np.column_stack([0.12 * np.cos(turn), 0.12 * np.sin(turn), 0.3 + 0.05 * turn / math.pi])
-    r = run([floor(M)], 1.0, 20, ropes=(rope(coil, radius=0.012, self_contact=True, damping=2e-4),))
+    turn = np.linspace(0, 4 * math.pi, 33)
+    coil = np.column_stack([0.12 * np.cos(turn), 0.12 * np.sin(turn), 0.1 + 0.05 * turn / math.pi])
+    r = run([floor(M)], 0.5, 20, ropes=(rope(coil, radius=0.012, self_contact=True, damping=2e-4),))
     end = r.nodes["rope"][-1]
     middle = (end[1:] + end[:-1]) / 2
     apart = np.linalg.norm(middle[:, None] - middle[None], axis=-1)
-    i, j = np.triu_indices(len(middle), 4)
+    i, j = np.triu_indices(len(middle), 3)
     assert apart[i, j].min() > 0.02
     assert ["rope", "rope"] in [c["bodies"] for c in r.contacts]
 
@@ -125,15 +130,10 @@ def test_the_tube_is_closed_and_follows_the_segments():
 def test_a_bent_tube_has_its_thickness_and_turns_with_its_chain():
     turn = np.linspace(0, math.pi, 17)
     nodes = np.column_stack([np.cos(turn), np.sin(turn), 0 * turn])[None]
-    along = np.diff(nodes[0], axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    frames = [shortest(np.array([1.0, 0, 0]), along[0])]
-    for a, b in zip(along, along[1:]):
-        frames.append(product(shortest(a, b), frames[-1]))
-    _, faces, vertices = tube(nodes, np.array(frames)[None], 0.05)
+    _, faces, vertices = tube(nodes, transported(nodes[0])[None], 0.05)
     away = np.hypot(np.hypot(vertices[0, :, 0], vertices[0, :, 1]) - 1, vertices[0, :, 2])
     ends = 12 * 2
-    np.testing.assert_allclose(away[ends:-ends - 2], 0.05, rtol=0.06)
+    np.testing.assert_allclose(away[ends : -ends - 2], 0.05, rtol=0.06)
     assert trimesh.Trimesh(vertices[0], faces, process=False).volume > 0
 
 

@@ -221,7 +221,7 @@ def flat(mesh: trimesh.Trimesh) -> Piece:
 
 
 def lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piece:
-    """Turn (radius, z) polylines about the z axis; an edge between two polylines stays sharp.
+    """Turn (radius, z) polylines about the z axis: each is smooth, an edge between two of them stays sharp.
 
     Walked so that the outside is on the right, e.g. from the bottom's centre outward and up.
     """
@@ -229,18 +229,16 @@ def lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piec
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     vertices, faces, start = [], [], 0
     for profile in profiles:
-        for (r0, z0), (r1, z1) in itertools.pairwise(profile):
-            rings = [np.column_stack([r * circle, np.full(sections, z)]) for r, z in ((r0, z0), (r1, z1))]
-            vertices += rings
+        vertices += [np.column_stack([r * circle, np.full(sections, z)]) for r, z in profile]
+        for (r0, _), (r1, _) in itertools.pairwise(profile):
             a = start + np.arange(sections)
             b = start + (np.arange(sections) + 1) % sections
             if r0 > 0:
                 faces.append(np.column_stack([a, b, b + sections]))
             if r1 > 0:
                 faces.append(np.column_stack([a, b + sections, a + sections]))
-            if r0 == 0:
-                faces[-1] = np.column_stack([a, b + sections, a + sections])
-            start += 2 * sections
+            start += sections
+        start += sections
     return Piece(np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32))
 
 

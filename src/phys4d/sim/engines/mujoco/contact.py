@@ -51,6 +51,10 @@ def bounce(damping: float, rate_step: float, phases: int = 64) -> float:
 
 @functools.cache
 def _solve_damping(restitution: float, rate_step: float) -> float:
+    if bounce(3.0, rate_step) > restitution:
+        # In steps this long so dull a contact cannot be had: the dullest one.
+        ratios = np.linspace(0.2, 2.0, 91)
+        return float(ratios[np.argmin([abs(bounce(float(z), rate_step) - restitution) for z in ratios])])
     root: Any = brentq(lambda z: bounce(z, rate_step) - restitution, 0.0, 3.0, xtol=1e-5)
     return float(root)
 

@@ -14,9 +14,10 @@ import mujoco
 import numpy as np
 
 from phys4d.sim.engines.mujoco.contact import CONTACT_RATE, damping_ratio
-from phys4d.sim.rotations import inverse, product, rotate, shortest
+from phys4d.sim.rotations import inverse, product, rotate
 from phys4d.sim.scene import Body, Joint, Material, Rope, SceneSpec, contact_of
 from phys4d.sim.shapes import UPRIGHT, about_axis
+from phys4d.sim.tube import transported
 
 TIE_RATE = 900.0
 """Angular frequency of what holds the end of a rope [rad/s]; critically damped."""
@@ -72,7 +73,7 @@ class Model:
             else:
                 data.qpos[place], data.qvel[dof] = body.joint.start, body.joint.speed
         for rope, segments in zip(spec.ropes, self.segments):
-            frames = segment_frames(rope)
+            frames = transported(np.array(rope.path))
             for k, index in enumerate(segments[1:], start=1):
                 place = compiled.jnt_qposadr[compiled.body_jntadr[index]]
                 data.qpos[place : place + 4] = product(inverse(frames[k - 1]), frames[k])
@@ -115,16 +116,6 @@ def build(spec: SceneSpec, timestep: float) -> Model:
         names,
         np.array([names.index(name) for name in owners]),
     )
-
-
-def segment_frames(rope: Rope) -> np.ndarray:
-    """(N, 4) rotations of a rope's segments at the start: x along the segment, no twist from one to the next."""
-    steps = np.diff(np.array(rope.path, dtype=np.float64), axis=0)
-    along = steps / np.linalg.norm(steps, axis=1, keepdims=True)
-    frames = [shortest(np.array([1.0, 0.0, 0.0]), along[0])]
-    for before, after in zip(along, along[1:]):
-        frames.append(product(shortest(before, after), frames[-1]))
-    return np.array(frames)
 
 
 def segment_lengths(rope: Rope) -> np.ndarray:
@@ -212,7 +203,7 @@ class _Tree:
             motor.biasprm[:3] = [joint.motor.effort, -joint.motor.stiffness, -joint.motor.damping]
 
     def _add_rope(self, rope: Rope) -> Any:
-        frames, lengths = segment_frames(rope), segment_lengths(rope)
+        frames, lengths = transported(np.array(rope.path)), segment_lengths(rope)
         node = self.node(rope.start).add_body(
             name=f"{rope.name}/0", **self._local(rope.start, rope.path[0], frames[0])
         )

@@ -1,11 +1,11 @@
-"""The skin of a rope: one smooth tube of fixed topology that follows the segments of its chain."""
+"""Smooth tubes of fixed topology around a chain of segments: the skin of a rope, handles and spouts."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from phys4d.sim.rotations import rotate
+from phys4d.sim.rotations import product, rotate, shortest
 
 AROUND = 12
 """Vertices around the tube."""
@@ -15,13 +15,25 @@ CAP = np.radians([30.0, 60.0])
 """Latitudes of the rings of the round ends."""
 
 
+def transported(path: Float[np.ndarray, "N1 3"]) -> Float[np.ndarray, "N 4"]:
+    """Rotations of a path's segments: x along the segment, and no twist from one to the next."""
+    steps = np.diff(np.asarray(path, dtype=np.float64), axis=0)
+    along = steps / np.linalg.norm(steps, axis=1, keepdims=True)
+    frames = [shortest(np.array([1.0, 0.0, 0.0]), along[0])]
+    for before, after in zip(along, along[1:]):
+        frames.append(product(shortest(before, after), frames[-1]))
+    return np.array(frames)
+
+
 def tube(
-    nodes: Float[np.ndarray, "T N1 3"], rotations: Float[np.ndarray, "T N 4"], radius: float
+    nodes: Float[np.ndarray, "T N1 3"],
+    rotations: Float[np.ndarray, "T N 4"],
+    radius: float | Float[np.ndarray, "N1"],
 ) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "T V 3"]]:
     """The tube through a chain's nodes, at every frame.
 
-    nodes: N + 1 ends of N segments, world axes [m]; rotations: of the segments, x along them. Returns coordinates
-    fixed to the material (the tube laid out straight along x), faces, and vertices in world axes. Its centre line
+    nodes: N + 1 ends of N segments, world axes [m]; rotations: of the segments, x along them; radius [m]: one, or
+    one a node. Returns coordinates fixed to the material (the tube laid out straight along x), faces, and vertices in world axes. Its centre line
     is a Catmull-Rom spline through the nodes; what turns about it is the segments' own frame, so that the skin
     twists as they do.
     """
@@ -30,17 +42,18 @@ def tube(
     centre, tangent = _spline(nodes, at)
     across = _across(rotations, at, tangent)
     sideways = np.cross(tangent, across)
+    thick = np.interp(at, np.arange(segments + 1), np.broadcast_to(radius, segments + 1))
     # Rings from the first pole to the last: (shift along the tangent, radius) in units of the radius.
     index = np.concatenate([[0, 0], np.arange(len(at)), [len(at) - 1] * 2])
-    shift = np.concatenate([-np.sin(CAP[::-1]), np.zeros(len(at)), np.sin(CAP)]) * radius
-    wide = np.concatenate([np.cos(CAP[::-1]), np.ones(len(at)), np.cos(CAP)]) * radius
+    shift = np.concatenate([-np.sin(CAP[::-1]), np.zeros(len(at)), np.sin(CAP)]) * thick[index]
+    wide = np.concatenate([np.cos(CAP[::-1]), np.ones(len(at)), np.cos(CAP)]) * thick[index]
     angle = 2 * np.pi * np.arange(AROUND) / AROUND
     hub = centre[:, index] + shift[:, None] * tangent[:, index]
     spokes = (
         np.cos(angle)[:, None] * across[:, index, None] + np.sin(angle)[:, None] * sideways[:, index, None]
     ) * wide[:, None, None]
     rings = hub[:, :, None] + spokes
-    poles = centre[:, [0, -1]] + np.array([-radius, radius])[:, None] * tangent[:, [0, -1]]
+    poles = centre[:, [0, -1]] + np.array([-thick[0], thick[-1]])[:, None] * tangent[:, [0, -1]]
     vertices = np.concatenate([rings.reshape(len(nodes), -1, 3), poles], axis=1)
 
     long = np.linalg.norm(np.diff(nodes[0], axis=0), axis=1)
@@ -53,7 +66,7 @@ def tube(
         ],
         axis=-1,
     )
-    ends = np.array([(-radius, 0, 0), (along[-1] + radius, 0, 0)])
+    ends = np.array([(-thick[0], 0, 0), (along[-1] + thick[-1], 0, 0)])
     rest = np.concatenate([flat.reshape(-1, 3), ends])
     return rest.astype(np.float32), _faces(len(index)), vertices.astype(np.float32)
 
@@ -65,10 +78,7 @@ def _spline(nodes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     u = (at - k)[:, None]
     p, q, m, n = nodes[:, k], nodes[:, k + 1], slope[:, k], slope[:, k + 1]
     point = (
-        (2 * u**3 - 3 * u**2 + 1) * p
-        + (u**3 - 2 * u**2 + u) * m
-        + (3 * u**2 - 2 * u**3) * q
-        + (u**3 - u**2) * n
+        (2 * u**3 - 3 * u**2 + 1) * p + (u**3 - 2 * u**2 + u) * m + (3 * u**2 - 2 * u**3) * q + (u**3 - u**2) * n
     )
     tangent = (6 * u**2 - 6 * u) * (p - q) + (3 * u**2 - 4 * u + 1) * m + (3 * u**2 - 2 * u) * n
     return point, tangent / np.maximum(np.linalg.norm(tangent, axis=-1, keepdims=True), 1e-12)
