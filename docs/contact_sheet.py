@@ -1,7 +1,7 @@
 """Make a contact sheet of scenes: for each row a strip of frames and its caption.
 
-    python docs/contact_sheet.py scenes.png
-    python docs/contact_sheet.py ropes.png --category rope --seeds 0 1
+python docs/contact_sheet.py scenes.png
+python docs/contact_sheet.py ropes.png --category rope --seeds 0 1
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_a_hanging_chain_swings_with_the_first_zero_of_j0():
 
 
 def catenary(span: float, length: float, count: int) -> np.ndarray:
-    """(count + 1, 3) points at equal ways along a hanging rope of that length between (0, 0, 3) and (span, 0, 3)."""
+    """(count + 1, 3) points at equal ways along a rope that hangs from (0, 0, 3) to (span, 0, 3)."""
     a = brentq(lambda a: 2 * a * math.sinh(span / (2 * a)) - length, 0.05 * span, 50 * span)
     way = np.linspace(-length / 2, length / 2, count + 1)
     x = a * np.arcsinh(way / a)
@@ -61,7 +61,7 @@ def test_a_rope_between_two_points_settles_into_a_catenary():
 
 
 def test_a_stiff_rope_is_a_beam():
-    """A free end sags by w L^4 / 8 E I under its own weight w; a rope clamped to nothing only bends by its stiffness."""
+    """Under its own weight w the free end of a cantilever sags by w L^4 / 8 E I."""
     length, count = 0.6, 24
     path = np.column_stack(
         [np.linspace(-length / 2, length / 2, count + 1), np.zeros(count + 1), np.full(count + 1, 2.0)]

@@ -144,7 +144,7 @@ class Vessel:
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """A solid of revolution: (radius, z) polylines as in `lathe`, touched as a stack of cylinders (radius, z, z)."""
+    """A solid of revolution: polylines as in `lathe`, touched as a stack of cylinders (radius, bottom, top) [m]."""
 
     profiles: tuple[tuple[tuple[float, float], ...], ...]
     stack: tuple[tuple[float, float, float], ...]
@@ -166,7 +166,7 @@ class Smiley:
         r, dark = self.radius, (0.01, 0.01, 0.01)
         # On the sphere, at a longitude from -y and a latitude; half sunk into it.
         eyes = [ellipsoid(self._on(side * 24, 22, 0.97), (0.1 * r, 0.05 * r, 0.17 * r), dark) for side in (-1, 1)]
-        mouth = [self._on(a, -14 - 24 * math.cos(math.radians(a) * 1.9), 0.98) for a in np.linspace(-42, 42, 13)]
+        mouth = [self._on(a, -6 - 20 * math.cos(math.radians(a) * 1.9), 0.98) for a in np.linspace(-42, 42, 13)]
         smile = [dataclasses.replace(p, tint=dark) for p in Wire(tuple(mouth), 0.05 * r).pieces()]
         return [*Sphere(r).pieces(), *eyes, *smile]
 
@@ -193,7 +193,7 @@ def open_box(size: Vector, wall: float) -> Compound:
 
 
 def channel(length: float, width: float, rail: float = 0.05, thick: float = 0.03) -> Compound:
-    """A straight gutter along x, open at both ends; the origin is in the middle of the surface that balls roll on."""
+    """A straight gutter along x, open at both ends; the origin is the middle of the surface that balls roll on."""
     side = thick + rail
     return Compound(
         (
@@ -248,7 +248,7 @@ def top(radius: float, height: float) -> Turned:
 
 
 def teapot(size: float) -> Compound:
-    """A pot with a lid, a spout on +x and a handle on -x; size: of its belly across [m]; the origin is its foot."""
+    """A pot with a lid, a spout on +x and a handle on -x; size: of its belly [m]; the origin is its foot."""
     r = size / 2
     belly = _smooth([(0.62, 0.0), (0.86, 0.22), (1.0, 0.55), (0.93, 0.92), (0.7, 1.2), (0.52, 1.3)])
     lid = _smooth([(0.52, 1.3), (0.36, 1.42), (0.12, 1.48)])

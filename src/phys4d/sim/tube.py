@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -20,7 +22,7 @@ def transported(path: Float[np.ndarray, "N1 3"]) -> Float[np.ndarray, "N 4"]:
     steps = np.diff(np.asarray(path, dtype=np.float64), axis=0)
     along = steps / np.linalg.norm(steps, axis=1, keepdims=True)
     frames = [shortest(np.array([1.0, 0.0, 0.0]), along[0])]
-    for before, after in zip(along, along[1:]):
+    for before, after in itertools.pairwise(along):
         frames.append(product(shortest(before, after), frames[-1]))
     return np.array(frames)
 
@@ -33,9 +35,9 @@ def tube(
     """The tube through a chain's nodes, at every frame.
 
     nodes: N + 1 ends of N segments, world axes [m]; rotations: of the segments, x along them; radius [m]: one, or
-    one a node. Returns coordinates fixed to the material (the tube laid out straight along x), faces, and vertices in world axes. Its centre line
-    is a Catmull-Rom spline through the nodes; what turns about it is the segments' own frame, so that the skin
-    twists as they do.
+    one a node. Returns coordinates fixed to the material (the tube laid out straight along x), faces, and vertices
+    in world axes. Its centre line is a Catmull-Rom spline through the nodes; what turns about it is the segments'
+    own frame, so that the skin twists as they do.
     """
     segments = rotations.shape[1]
     at = np.arange(segments * FINE + 1) / FINE

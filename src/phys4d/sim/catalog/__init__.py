@@ -70,7 +70,7 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes]
     instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
-    ropes = [dataclasses.replace(rope, instance=instances[rope.name]) for rope in layout.ropes]
+    ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
     spec = SceneSpec(
         name=name,
         category=row.category,

@@ -27,18 +27,26 @@ def pendulum(draw: Draw) -> Layout:
     bob = draw.ball("bob", (0.13, 0.19), ("steel", "wooden", "stone", "plastic"))
     swing = Joint("hinge", (0, 0, height), parent="stand", start=side * math.radians(angle), damping=0.01)
     bob = _hung(bob, (0, 0, height), length, swing)
-    return Layout((gallows(draw, height), bob), {"bob": bob.material.name, "length": length, "angle": angle}, from_side())
+    return Layout(
+        (gallows(draw, height), bob), {"bob": bob.material.name, "length": length, "angle": angle}, from_side()
+    )
 
 
 @scene("double_pendulum", "A double pendulum of {stuff} bars is let go at {first:.0f} and {second:.0f} degrees.")
 def double_pendulum(draw: Draw) -> Layout:
     upper, lower, side = draw.uniform(0.45, 0.6), draw.uniform(0.35, 0.5), draw.sign()
-    first, second, stuff = draw.uniform(70, 130), draw.uniform(-40, 80), draw.choice(("wooden", "steel", "plastic"))
+    first, second, stuff = (
+        draw.uniform(70, 130),
+        draw.uniform(-40, 80),
+        draw.choice(("wooden", "steel", "plastic")),
+    )
     height = upper + lower + draw.uniform(0.25, 0.4)
     bars, at, parent = [], height, "stand"
     for k, (name, length, angle) in enumerate((("upper", upper, first), ("lower", lower, second))):
         # One before the other, so that they pass.
-        bar = draw.shaped(name, Box((0.07, 0.04, length + 0.08)), stuff, 0.4, position=(0, -0.05 * k, at - length / 2))
+        bar = draw.shaped(
+            name, Box((0.07, 0.04, length + 0.08)), stuff, 0.4, position=(0, -0.05 * k, at - length / 2)
+        )
         swing = Joint("hinge", (0, 0, at), parent=parent, start=side * math.radians(angle), damping=0.002)
         bars.append(dataclasses.replace(bar, joint=swing))
         at, parent = at - length, name
@@ -46,7 +54,9 @@ def double_pendulum(draw: Draw) -> Layout:
     return Layout((gallows(draw, height), *bars), facts, from_side())
 
 
-@scene("newtons_cradle", "Newton's cradle of {count} polished steel balls; {raised} raised by {angle:.0f} degrees.")
+@scene(
+    "newtons_cradle", "Newton's cradle of {count} polished steel balls; {raised} raised by {angle:.0f} degrees."
+)
 def newtons_cradle(draw: Draw) -> Layout:
     count, raised, side = draw.choice((4, 5)), draw.choice((1, 2)), draw.sign()
     r, length, angle = draw.uniform(0.08, 0.11), draw.uniform(0.55, 0.75), draw.uniform(30, 50)
@@ -68,7 +78,9 @@ def newtons_cradle(draw: Draw) -> Layout:
         balls.append(dataclasses.replace(ball, joint=swing))
     wide = count * pitch / 2 + 0.1
     posts = [
-        Part(Box((0.05, 0.05, height)), (sx * wide, sy * half, height / 2 - 0.0)) for sx in (-1, 1) for sy in (-1, 1)
+        Part(Box((0.05, 0.05, height)), (sx * wide, sy * half, height / 2 - 0.0))
+        for sx in (-1, 1)
+        for sy in (-1, 1)
     ]
     beams = [Part(Box((2 * wide + 0.05, 0.05, 0.05)), (0.0, s * half, height + 0.025)) for s in (-1, 1)]
     frame = draw.shaped("frame", Compound((*posts, *beams)), "wooden", 0.5, free=False, solid=False)
@@ -168,13 +180,15 @@ def drawer(draw: Draw) -> Layout:
 @scene("seesaw", "A {heavy} block falls from {height:.1f} m onto a see-saw and throws up a {light} block.")
 def seesaw(draw: Draw) -> Layout:
     length, rise, side = draw.uniform(1.5, 1.9), draw.uniform(0.22, 0.3), draw.sign()
-    height, heavy, light = draw.uniform(0.5, 0.9), draw.choice(("stone", "wooden")), draw.choice(("foam", "hollow plastic"))
+    height, heavy, light = (
+        draw.uniform(0.5, 0.9),
+        draw.choice(("stone", "wooden")),
+        draw.choice(("foam", "hollow plastic")),
+    )
     thick = 0.05
     # Its ends stop just above the floor.
     stop = math.asin((rise - thick / 2 - 0.015) / (length / 2))
-    pivot = draw.shaped(
-        "pivot", Cylinder(rise - thick / 2, 0.4), "stone", 0.5, rotation=LYING, free=False
-    )
+    pivot = draw.shaped("pivot", Cylinder(rise - thick / 2, 0.4), "stone", 0.5, rotation=LYING, free=False)
     plank = draw.block("plank", (length, 0.32, thick), "wooden", position=(0, 0, rise))
     hinge = Joint("hinge", (0, 0, rise), parent="pivot", start=side * stop, limits=(-stop, stop), damping=0.2)
     plank = dataclasses.replace(plank, joint=hinge)
@@ -253,7 +267,10 @@ def rotor(draw: Draw) -> Layout:
     return _rotor(draw, from_side(azimuth=(-30, 30)))
 
 
-@scene("rotor_move_camera", "A motor turns a {stuff} rotor of {count} blades up to {speed:.1f} rad/s; the camera moves.")
+@scene(
+    "rotor_move_camera",
+    "A motor turns a {stuff} rotor of {count} blades up to {speed:.1f} rad/s; the camera moves.",
+)
 def rotor_move_camera(draw: Draw) -> Layout:
     return _rotor(draw, dataclasses.replace(from_side(azimuth=(-30, 30)), move="orbit"))
 
@@ -291,20 +308,32 @@ def _rotor(draw: Draw, view: Viewpoints) -> Layout:
 def teapot_rotates(draw: Draw) -> Layout:
     pot = draw.shaped("teapot", teapot(draw.uniform(0.4, 0.5)), "ceramic", 0.4)
     pot = dataclasses.replace(pot, look=dataclasses.replace(pot.look, texture=draw.choice(("dots", "stripes"))))
-    return _turntable(draw, pot, 0.0, 0.5, Viewpoints(elevation=(0.3, 0.6)))
+    return _turntable(draw, pot, 0.5, Viewpoints(elevation=(0.3, 0.6)))
 
 
-@scene("smiley_ball_rotates", "A motor turns a table with a smiling {ball} ball on it up to {speed:.1f} rad/s.")
+@scene("smiley_ball_rotates", "A motor turns a smiling {ball} ball on a stand up to {speed:.1f} rad/s.")
 def smiley_ball_rotates(draw: Draw) -> Layout:
-    r, stuff = draw.uniform(0.2, 0.26), draw.choice(("rubber", "plastic", "foam"))
+    r, stuff, low = draw.uniform(0.2, 0.26), draw.choice(("rubber", "plastic", "foam")), draw.uniform(0.1, 0.2)
+    speed, side, rise = draw.uniform(1.2, 3.0), draw.sign(), draw.uniform(0.2, 0.5)
     yellow = (0.9, 0.62, 0.05)
-    ball = Body("ball", Smiley(r), MATERIALS[stuff], Look(yellow, yellow, "plain", 1.0, gloss=0.5))
-    layout = _turntable(draw, ball, r, r, from_side(azimuth=(-40, 40), elevation=(16, 30)))
-    return dataclasses.replace(layout, facts={"ball": stuff, **layout.facts})
+    ball = Body(
+        "ball",
+        Smiley(r),
+        MATERIALS[stuff],
+        Look(yellow, yellow, "plain", 1.0, gloss=0.5),
+        position=(0.0, 0.0, low + 0.97 * r),
+        rotation=about_axis((0, 0, 1), -side * draw.uniform(0.2, 0.9)),
+    )
+    damping = MATERIALS[stuff].density * 8 / 15 * math.pi * r**5 / rise
+    motor = Motor(damping * side * speed, damping=damping)
+    ball = dataclasses.replace(ball, joint=Joint("hinge", (0, 0, low), (0, 0, 1), parent="stand", motor=motor))
+    stand = draw.shaped("stand", Cylinder(0.5 * r, low), "wooden", 0.4, position=(0, 0, low / 2), free=False)
+    facts = {"ball": stuff, "speed": speed, "rise": rise}
+    return Layout((stand, ball), facts, from_side(azimuth=(-25, 25), elevation=(6, 16)))
 
 
-def _turntable(draw: Draw, thing: Body, above: float, radius: float, view: Viewpoints) -> Layout:
-    """A thing that stands in the middle of a table that begins to turn; `above`: its origin above the table [m]."""
+def _turntable(draw: Draw, thing: Body, radius: float, view: Viewpoints) -> Layout:
+    """A thing that stands in the middle of a table that begins to turn, and is taken along by friction."""
     speed, side, rise = draw.uniform(2.0, 4.0), draw.sign(), draw.uniform(0.3, 0.6)
     wide, thick, low = radius + draw.uniform(0.05, 0.15), 0.05, draw.uniform(0.08, 0.2)
     foot = draw.shaped("foot", Cylinder(0.4 * wide, low), "wooden", 0.4, position=(0, 0, low / 2), free=False)
@@ -312,13 +341,13 @@ def _turntable(draw: Draw, thing: Body, above: float, radius: float, view: Viewp
     damping = 650 * math.pi * wide**4 * thick / 2 / rise + 1.0
     motor = Motor(damping * side * speed, damping=damping)
     table = dataclasses.replace(table, joint=Joint("hinge", (0, 0, low), (0, 0, 1), parent="foot", motor=motor))
-    heading = about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi) if above == 0 else draw.uniform(-0.5, 0.5))
-    thing = dataclasses.replace(thing, position=(0.0, 0.0, low + thick + above), rotation=heading)
+    heading = about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi))
+    thing = dataclasses.replace(thing, position=(0.0, 0.0, low + thick), rotation=heading)
     return Layout((foot, table, thing), {"speed": speed, "rise": rise}, view)
 
 
 def gallows(draw: Draw, height: float) -> Body:
-    """A post behind, with an arm that reaches to the origin at `height`: what pendulums hang on. It is only seen."""
+    """A post behind, with an arm that reaches to the origin at `height`: what pendulums hang on. Only seen."""
     shape = Compound(
         (
             Part(Box((0.45, 0.3, 0.05)), (0.0, 0.42, 0.025)),

@@ -10,9 +10,9 @@ from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.placing import dominoes, duck_of, from_side, moved, radius_of, rolling
 from phys4d.sim.dressing import Draw
-from phys4d.sim.objects import bowl, channel, open_box, weight
+from phys4d.sim.objects import Compound, Part, bowl, channel, open_box, weight
 from phys4d.sim.scene import Body, Viewpoints
-from phys4d.sim.shapes import about_axis, multiply
+from phys4d.sim.shapes import Box, about_axis, multiply
 
 scene = functools.partial(catalog.scene, category="rigid")
 
@@ -138,51 +138,47 @@ def duck_static(draw: Draw) -> Layout:
 
 
 def _marble_run(draw: Draw, view: Viewpoints) -> Layout:
-    """Two gutters, one above the other, that lead to and fro; the lower one ends near the floor."""
-    angle, length, side = draw.uniform(13, 19), draw.uniform(0.75, 0.95), draw.sign()
-    ball = draw.ball("marble", (0.075, 0.1), ("steel", "plastic", "rubber", "wooden"))
+    """Two gutters, one above the other, that lead to and fro; a stop turns the marble from one to the other."""
+    angle, length, side = draw.uniform(18, 25), draw.uniform(0.55, 0.7), draw.sign()
+    ball = draw.ball("marble", (0.06, 0.08), ("steel", "plastic", "rubber", "wooden"))
     stuff = draw.choice(("wooden", "plastic"))
     r, tilt = radius_of(ball), math.radians(angle)
-    shape = channel(length, 2 * r + 0.06, rail=0.6 * r)
+    width = 2 * r + 0.05
+    shape = channel(length, width, rail=0.7 * r)
     rise, reach = length * math.sin(tilt), length * math.cos(tilt)
-    drop = 2 * r + 0.14
-    bodies: list[Body] = []
-    for k, level in ((0, rise * 0.5 + 0.06), (1, rise * 1.5 + drop + 0.06)):
-        way = side * (1 if k == 0 else -1)
-        # The upper gutter ends a ball's width before the end of the lower one, against which the marble stops.
-        shift = -side * (1.1 * r) if k == 0 else 0.0
-        bodies.append(
-            draw.shaped(
-                f"gutter{k}",
-                shape,
-                stuff,
-                0.6,
-                position=(shift, 0.0, level),
-                rotation=about_axis((0, 1, 0), way * tilt),
-                free=False,
-            )
-        )
-    high = bodies[0].position[2] + rise / 2
-    stop_height = 5 * r
-    stop_x = bodies[0].position[0] - side * (reach / 2 + 0.03)
-    bodies.append(
-        draw.block(
-            "stop",
-            (0.05, 2 * r + 0.12, stop_height),
-            stuff,
-            position=(stop_x, 0, high - 0.04 + stop_height / 2 - r),
-            free=False,
+    low, high = rise / 2 + 0.06, rise * 1.5 + 2 * r + 0.13
+    # The upper gutter ends a ball's width before the stop, so that the marble falls through.
+    shift = -side * 2.4 * r
+
+    def gutter(name: str, x: float, level: float, way: int) -> Body:
+        turn = about_axis((0, 1, 0), way * tilt)
+        return draw.shaped(name, shape, stuff, 0.6, position=(x, 0.0, level), rotation=turn, free=False)
+
+    lower, upper = gutter("lower", shift, low, side), gutter("upper", 0.0, high, -side)
+    foot, head = low + rise / 2 - 0.05, high - rise / 2 + 2.5 * r
+    wall = draw.block(
+        "stop",
+        (0.04, width + 0.06, head - foot),
+        stuff,
+        position=(shift - side * (reach / 2 + 0.02), 0.0, (foot + head) / 2),
+        free=False,
+    )
+    # Posts behind carry it all.
+    posts = Compound(
+        tuple(
+            Part(Box((0.05, 0.05, high)), (x, width / 2 + 0.06, high / 2))
+            for x in (0.3 * reach * side, -0.3 * reach * side)
         )
     )
-    along = 0.42 * length
-    x, z = bodies[1].position[0], bodies[1].position[2]
+    stand = draw.shaped("stand", posts, "wooden", 0.4, free=False, solid=False)
+    along = 0.44 * length
     start = (
-        x + side * along * math.cos(tilt) - side * r * math.sin(tilt),
+        side * (along * math.cos(tilt) - r * math.sin(tilt)),
         0.0,
-        z + along * math.sin(tilt) + r * math.cos(tilt),
+        high + along * math.sin(tilt) + r * math.cos(tilt),
     )
     facts = {"ball": ball.material.name, "stuff": stuff, "angle": angle, "length": length}
-    return Layout((*bodies, moved(ball, start)), facts, view)
+    return Layout((lower, upper, wall, stand, moved(ball, start)), facts, view)
 
 
 @scene("marble_run_x", "A {ball} marble rolls down two {stuff} gutters of {angle:.0f} degrees, across the view.")
@@ -234,7 +230,9 @@ def roll_in_box(draw: Draw) -> Layout:
     )
     ball = rolling(ball, (-side * (gap + r), draw.uniform(-0.04, 0.04), r), (side * speed, 0, 0))
     facts = {"ball": ball.material.name, "box": stuff, "speed": speed, "depth": depth}
-    return Layout((box, lip, ball), facts, from_side(azimuth=(-50, 20) if side > 0 else (-20, 50), elevation=(16, 32)))
+    return Layout(
+        (box, lip, ball), facts, from_side(azimuth=(-60, -20) if side > 0 else (20, 60), elevation=(16, 32))
+    )
 
 
 @scene("weight_on_ceramic", "An iron weight falls from {height:.2f} m onto a ceramic plate on a {floor}.")

@@ -23,18 +23,25 @@ scene = functools.partial(catalog.scene, category="rope")
 STUFFS = tuple(ROPES)
 
 
-@scene("rope_swings", "A {rope} rope of {length:.1f} m hangs on a stand, is let go at {angle:.0f} degrees and swings.")
+@scene(
+    "rope_swings", "A {rope} rope of {length:.1f} m hangs on a stand, is let go at {angle:.0f} degrees and swings."
+)
 def rope_swings(draw: Draw) -> Layout:
     length, angle, side, stuff = draw.uniform(0.9, 1.2), draw.uniform(30, 65), draw.sign(), draw.choice(STUFFS)
     height = length + draw.uniform(0.25, 0.4)
     lean = side * math.radians(angle)
-    path = _line((0, -0.03, height - 0.03), (-length * math.sin(lean), -0.03, height - 0.03 - length * math.cos(lean)), 22)
+    path = _line(
+        (0, -0.03, height - 0.03), (-length * math.sin(lean), -0.03, height - 0.03 - length * math.cos(lean)), 22
+    )
     rope = draw.rope("rope", path, draw.uniform(0.022, 0.032), stuff, start="stand")
     facts = {"rope": stuff, "length": length, "angle": angle}
     return Layout((gallows(draw, height),), facts, from_side(), (rope,))
 
 
-@scene("rope_between_posts", "A {rope} rope hangs between two posts, is pulled aside by {angle:.0f} degrees and let go.")
+@scene(
+    "rope_between_posts",
+    "A {rope} rope hangs between two posts, is pulled aside by {angle:.0f} degrees and let go.",
+)
 def rope_between_posts(draw: Draw) -> Layout:
     span, slack, stuff = draw.uniform(1.1, 1.5), draw.uniform(1.15, 1.45), draw.choice(STUFFS)
     angle, side = draw.uniform(40, 85), draw.sign()
@@ -58,23 +65,39 @@ def rope_let_go(draw: Draw) -> Layout:
     return Layout((_posts(draw, span, height),), facts, from_side(elevation=(8, 24)), (rope,))
 
 
-@scene("rope_over_bar", "A {rope} rope of {length:.1f} m falls across a {bar} bar, and slides toward its longer end.")
+@scene(
+    "rope_over_bar",
+    "A {rope} rope of {length:.1f} m lies across a {bar} bar, its ends held out at {angle:.0f} degrees and let go.",
+)
 def rope_over_bar(draw: Draw) -> Layout:
-    length, stuff, bar_stuff = draw.uniform(1.2, 1.5), draw.choice(STUFFS), draw.choice(("wooden", "steel", "plastic"))
-    radius, thick, side = draw.uniform(0.06, 0.1), draw.uniform(0.022, 0.03), draw.sign()
-    height, off = length * 0.72, side * length * draw.uniform(0.06, 0.16)
+    length, stuff, bar_stuff = (
+        draw.uniform(1.2, 1.5),
+        draw.choice(STUFFS),
+        draw.choice(("wooden", "steel", "plastic")),
+    )
+    radius, thick, side = draw.uniform(0.07, 0.11), draw.uniform(0.022, 0.03), draw.sign()
+    angle, off = draw.uniform(25, 55), side * length * draw.uniform(0.0, 0.18)
+    height = length * 0.75
     bar = draw.shaped(
         "bar", Cylinder(radius, 0.6), bar_stuff, 0.3, position=(0, 0, height), rotation=LYING, free=False
     )
     legs = Compound(tuple(Part(Box((0.06, 0.06, height)), (0.0, s * 0.3, height / 2)) for s in (-1, 1)))
     stand = draw.shaped("stand", legs, "wooden", 0.5, free=False)
-    z = height + radius + thick + draw.uniform(0.03, 0.12)
-    path = _line((off - length / 2, 0, z), (off + length / 2, 0, z), 28)
-    facts = {"rope": stuff, "bar": bar_stuff, "length": length, "radius": radius}
-    return Layout((bar, stand), facts, from_side(azimuth=(-30, 30)), (draw.rope("rope", path, thick, stuff),))
+    # Round the top of the bar, and straight on to both sides. One end may be longer: the rope slides that way.
+    way = np.linspace(-length / 2, length / 2, 29) + off
+    round_, slope = radius + thick + 0.002, math.radians(angle)
+    bent = np.clip(way / round_, -slope, slope)
+    straight = way - bent * round_
+    x = round_ * np.sin(bent) + straight * np.cos(bent)
+    z = height + round_ * np.cos(bent) - straight * np.sin(bent)
+    rope = draw.rope("rope", _nodes(np.column_stack([x, 0 * x, z])), thick, stuff)
+    facts = {"rope": stuff, "bar": bar_stuff, "length": length, "angle": angle, "longer": 2 * off}
+    return Layout((bar, stand), facts, from_side(azimuth=(-30, 30)), (rope,))
 
 
-@scene("ball_on_rope", "A {ball} ball on a {rope} rope of {length:.1f} m is let go at {angle:.0f} degrees and swings.")
+@scene(
+    "ball_on_rope", "A {ball} ball on a {rope} rope of {length:.1f} m is let go at {angle:.0f} degrees and swings."
+)
 def ball_on_rope(draw: Draw) -> Layout:
     length, angle, side, stuff = draw.uniform(0.6, 0.9), draw.uniform(30, 70), draw.sign(), draw.choice(STUFFS)
     ball = draw.ball("ball", (0.12, 0.17), ("steel", "wooden", "stone", "plastic"))
@@ -93,14 +116,15 @@ def wrecking_ball(draw: Draw) -> Layout:
     height = length + r + draw.uniform(0.3, 0.4)
     rope, ball = _tethered(draw, ball, (0, -0.03, height - 0.03), length, side * math.radians(angle), kind)
     x = side * (r + edge / 2 + draw.uniform(0.03, 0.12))
-    blocks = [
-        draw.block(f"block{k}", (edge,) * 3, stuff, position=(x, -0.03, (k + 0.5) * edge)) for k in range(count)
-    ]
+    size = (edge, edge, edge)
+    blocks = [draw.block(f"block{k}", size, stuff, position=(x, -0.03, (k + 0.5) * edge)) for k in range(count)]
     facts = {"rope": kind, "count": count, "stuff": stuff, "angle": angle}
     return Layout((gallows(draw, height), ball, *blocks), facts, from_side(), (rope,))
 
 
-@scene("rope_falls_in_coils", "A coil of {rope} rope, {turns:.1f} turns, falls from {height:.1f} m onto a {floor}.")
+@scene(
+    "rope_falls_in_coils", "A coil of {rope} rope, {turns:.1f} turns, falls from {height:.1f} m onto a {floor}."
+)
 def rope_falls_in_coils(draw: Draw) -> Layout:
     turns, radius, stuff = draw.uniform(1.6, 2.2), draw.uniform(0.2, 0.26), draw.choice(STUFFS)
     height, thick, hand = draw.uniform(0.3, 0.6), draw.uniform(0.024, 0.03), draw.sign()
