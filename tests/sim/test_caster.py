@@ -285,7 +285,7 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
             if residual is not None:
                 residuals.append(residual)
                 planted.append(_residual_shift(world, albedo, instance, np.array([0.3, 0.0])))
-    if name == "stable_blocks":
+    if name in ("stable_blocks", "duck_static"):
         assert not residuals
         return
     assert len(residuals) >= 2

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from phys4d.sim.scene import Body, Light, Look, Material, Sky
+from phys4d.sim.scene import Body, Light, Look, Material, Rope, Sky
 from phys4d.sim.shapes import Box, Colour, Ground, Shape, Sphere, Vector, about_axis
 
 Choice = TypeVar("Choice")
@@ -30,7 +30,17 @@ MATERIALS: dict[str, Material] = {
         Material("foam", 60.0, 0.80, 0.25),
         Material("stone", 2600.0, 0.60, 0.40),
         Material("clay", 1700.0, 0.80, 0.05),
+        Material("polished steel", 7850.0, 0.20, 0.96),
+        Material("iron", 7200.0, 0.45, 0.25),
+        Material("ceramic", 2300.0, 0.45, 0.40),
     )
+}
+
+ROPES: dict[str, tuple[Material, float, float]] = {
+    # name: (material, stiffness of bending E I / r^4 [Pa], over how long bending dies away [s])
+    "hemp": (Material("hemp", 700.0, 0.70, 0.05), 1.2e5, 0.10),
+    "cotton": (Material("cotton", 500.0, 0.60, 0.05), 3e4, 0.10),
+    "rubber": (Material("rubber cord", 1100.0, 0.80, 0.30), 4e5, 0.03),
 }
 
 FLOORS: dict[str, tuple[Material, tuple[str, ...], float]] = {
@@ -75,6 +85,13 @@ class Draw:
     def shaped(self, name: str, shape: Shape, material: str, tile: float, **placed: Any) -> Body:
         return Body(name, shape, MATERIALS[material], self.look_of(material, tile=tile), **placed)
 
+    def rope(self, name: str, path: Sequence[Vector], radius: float, stuff: str, **held: Any) -> Rope:
+        """A rope of a stuff in ROPES through nodes, drawn with a twist that shows how it moves along itself."""
+        material, stiffness, decay = ROPES[stuff]
+        bending = stiffness * radius**4
+        look = self.look_of(material.name, tile=8 * radius)
+        return Rope(name, tuple(path), radius, material, look, bending, decay * bending, **held)
+
     def look_of(self, material: str, tile: float) -> Look:
         """Colours and texture by which a material can be told."""
         rng = self.looks
@@ -103,6 +120,18 @@ class Draw:
                 return Look((grey, grey * 0.97, grey * 0.92), (0.16, 0.15, 0.14), "marble", tile, gloss=0.1)
             case "clay":
                 return Look((0.62, 0.25, 0.13), (0.45, 0.16, 0.08), "noise", tile, gloss=0.05)
+            case "polished steel":
+                return Look((0.62, 0.63, 0.65), (0.2, 0.2, 0.22), "rings", tile, gloss=1.0)
+            case "iron":
+                return Look((0.09, 0.09, 0.1), (0.2, 0.19, 0.18), "speckle", tile, gloss=0.4)
+            case "ceramic":
+                return Look(_hsv(hue, 0.12, 0.95), vivid, _pick(rng, "plain", "dots", "stripes"), tile, gloss=0.9)
+            case "hemp":
+                return Look((0.5, 0.34, 0.16), (0.24, 0.14, 0.05), "stripes", tile, gloss=0.0)
+            case "cotton":
+                return Look((0.85, 0.83, 0.78), vivid, "stripes", tile, gloss=0.0)
+            case "rubber cord":
+                return Look(vivid, (0.04, 0.04, 0.04), _pick(rng, "stripes", "dots"), tile, gloss=0.5)
         raise KeyError(material)
 
     def floor(self) -> tuple[str, Body]:

@@ -49,7 +49,7 @@ def simulate(
     # An ensemble is filmed by one camera, placed for its unperturbed member.
     framing = motion if not perturb else engine(build(scene, seed), frames, fps)
     viewer = random_stream(scene, seed, f"camera {view}")
-    path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera)
+    path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera or spec.viewpoints.move)
     rng = random_stream(scene, seed, f"tracks {view}")
     world = caster.render(motion, path, size, spec.lights, spec.sky, rng=rng, device=device)
     world.meta = _meta(spec, motion.state, seed=seed, view=view, perturb=perturb, move=move)
@@ -106,7 +106,7 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in spec.bodies if body.instance},
+        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes) if body.instance},
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": state,
     }

@@ -15,7 +15,7 @@ import numpy as np
 
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
-from phys4d.sim.scene import Body, SceneSpec, Viewpoints, perturbed
+from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Layout:
     bodies: tuple[Body, ...]
     facts: dict[str, Any]
     viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
+    ropes: tuple[Rope, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +67,10 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
     floor_name, floor = draw.floor()
     layout = row.layout(draw)
-    free = [body for body in layout.bodies if body.free or body.focus]
-    instances = {body.name: number for number, body in enumerate(free, start=1)}
+    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes]
+    instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
+    ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
     spec = SceneSpec(
         name=name,
         category=row.category,
@@ -80,6 +82,7 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
         viewpoints=layout.viewpoints,
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},
+        ropes=tuple(ropes),
     )
     return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
 
@@ -100,4 +103,4 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid  # noqa: E402, F401  rows file themselves when imported
+from phys4d.sim.catalog import rigid, everyday, articulated, rope  # noqa: E402, F401, I001  rows file themselves
