@@ -74,7 +74,7 @@ def handheld(frames: int, fps: float, sign: float, rng: np.random.Generator) -> 
     degree = math.radians(1)
     place = [sway(0.6 * degree), sway(0.4 * degree), sway(0.006)]
     turn = np.stack([sway(0.45 * degree), sway(0.45 * degree), sway(0.6 * degree)], axis=1)
-    return Wander(*place, turn)
+    return Wander(place[0], place[1], place[2], turn)
 
 
 @MOVES.register("free")

@@ -11,6 +11,7 @@ import numpy as np
 from phys4d.sim.rotations import rotate
 from phys4d.sim.shapes import (
     UPRIGHT,
+    Ball,
     Box,
     Collider,
     Colour,
@@ -39,22 +40,21 @@ class Part:
     solid: bool = True
 
 
+def _placed(piece: Piece | Ball, part: Part) -> Piece | Ball:
+    turn, tint = np.array(part.rotation), part.tint or piece.tint
+    if isinstance(piece, Ball):
+        return Ball(piece.radius, _sum(rotate(turn, np.array(piece.centre)), part.position), tint)
+    return Piece((rotate(turn, piece.vertices) + part.position).astype(np.float32), piece.faces, tint)
+
+
 @dataclasses.dataclass(frozen=True)
 class Compound:
     """Several shapes as one body."""
 
     parts: tuple[Part, ...]
 
-    def pieces(self) -> list[Piece]:
-        return [
-            Piece(
-                (rotate(np.array(part.rotation), piece.vertices) + part.position).astype(np.float32),
-                piece.faces,
-                part.tint or piece.tint,
-            )
-            for part in self.parts
-            for piece in part.shape.pieces()
-        ]
+    def pieces(self) -> list[Piece | Ball]:
+        return [_placed(piece, part) for part in self.parts for piece in part.shape.pieces()]
 
     def colliders(self) -> list[Collider]:
         return [
@@ -162,7 +162,7 @@ class Smiley:
 
     radius: float
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[Piece | Ball]:
         r, dark = self.radius, (0.01, 0.01, 0.01)
         # On the sphere, at a longitude from -y and a latitude; half sunk into it.
         eyes = [ellipsoid(self._on(side * 24, 22, 0.97), (0.1 * r, 0.05 * r, 0.17 * r), dark) for side in (-1, 1)]
