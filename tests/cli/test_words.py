@@ -114,7 +114,10 @@ PARAMETERS = [
     ("--shard-size 0", "shard_size must be at least 1, not 0"),
     ("--seed -1", "seed must be at least 0, not -1"),
     ("--seed 99999999999999999999", "seed must stay below 2^63, not 99999999999999999999"),
-    ("--camera orbti", "unknown camera 'orbti'. Did you mean 'orbit'?\nKnown: dolly, orbit, static."),
+    (
+        "--camera orbti",
+        "unknown camera 'orbti'. Did you mean 'orbit'?\nKnown: dolly, free, handheld, orbit, static.",
+    ),
     ("--device gpu", "unknown device 'gpu'. Did you mean 'cpu'?"),
     ("--device cuda:99", "unknown device 'cuda:99'."),
 ]

@@ -34,8 +34,9 @@ from phys4d.geometry import backward_warp, motion_from_scene_flow, project_track
 from phys4d.sim.catalog import SCENES, build
 from phys4d.sim.engines import engine_of
 from phys4d.sim.filming import film as film_scene
+from phys4d.sim.lights import Light
 from phys4d.sim.motion import Spheres
-from phys4d.sim.scene import Light, Look
+from phys4d.sim.scene import Look
 from phys4d.sim.shapes import Ball, Basket, Box, Cylinder, Duck, Ground, Piece, Shape
 from phys4d.sim.simulate import simulate
 from phys4d.sim.textures import SIZE, texture_names, texture_stack

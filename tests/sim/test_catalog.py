@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from phys4d.errors import InputError
-from phys4d.sim.catalog import SCENES, build, names_of
+from phys4d.sim.catalog import SCENES, Layout, SceneRow, build, names_of
+from phys4d.sim.dressing import Draw
 from phys4d.sim.engines import engine_of
 from phys4d.sim.motion import Motion
-from phys4d.sim.scene import SceneSpec
+from phys4d.sim.scene import Look, SceneSpec
 from phys4d.sim.simulate import scenes, simulate
 
 SEEDS = range(8)
@@ -311,6 +312,31 @@ def test_seeds_scenes_and_frames_are_independent():
         short.meta["physics"]["bodies"]["ball"]["position"],
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("dress", ["outdoors", "studio"])
+def test_a_scene_may_bring_its_own_light(monkeypatch, dress):
+    """A mirror ball in its own light: filmed, described in the metadata, and as bright as other scenes are."""
+    mirror = Look((0.9, 0.9, 0.9), (0.9, 0.9, 0.9), finish="mirror")
+
+    def layout(draw: Draw) -> Layout:
+        ball = dataclasses.replace(draw.ball("ball", (0.3, 0.4), ("steel",)), look=mirror, position=(0, 0, 0.5))
+        lights, sky = draw.outdoors() if dress == "outdoors" else draw.studio(moving=1.0)
+        return Layout((ball,), {}, lights=lights, sky=sky)
+
+    row = SceneRow("mirror_ball", "rigid", "mujoco", "A mirror ball falls onto a {floor}.", 1, layout)
+    monkeypatch.setitem(SCENES._entries, "mirror_ball", row)
+    levels = []
+    for seed in range(3):
+        world = simulate("mirror_ball", seed=seed, size=(32, 32), frames=3)
+        light = world.meta["light"]
+        assert len(light) == 1
+        assert ("normal" in light[0]) == (dress == "studio")
+        assert len(light[0]["path"]) == (2 if dress == "studio" else 0)
+        assert (world.segmentation == 1).any()
+        levels.append(world.rgb.mean())
+    assert 60 < np.mean(levels) < 200
+    assert len(set(levels)) == 3
 
 
 def test_names_of():

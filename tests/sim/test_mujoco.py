@@ -12,8 +12,9 @@ from phys4d.errors import ExplodedError
 from phys4d.sim.engines import engine_of
 from phys4d.sim.engines.mujoco import CONTACT_RATE, TIMESTEP, bounce, damping_ratio
 from phys4d.sim.engines.mujoco.soundness import check_energy
+from phys4d.sim.motion import Spheres, Surface
 from phys4d.sim.scene import SceneSpec, contact_of
-from phys4d.sim.shapes import Box, Cylinder, Sphere, about_axis, multiply
+from phys4d.sim.shapes import Box, Cylinder, Duck, Sphere, about_axis, multiply
 
 
 def test_free_fall_and_throw_follow_the_parabola():
@@ -25,6 +26,30 @@ def test_free_fall_and_throw_follow_the_parabola():
     np.testing.assert_allclose(r.position["thrown"][:, 0], 2 * t, atol=1e-4)
     np.testing.assert_allclose(r.position["thrown"][:, 2], 9 + 3 * t - G * t**2 / 2, atol=2e-3)
     np.testing.assert_allclose(r.spin["thrown"], np.tile([0, 0, 5.0], (len(t), 1)), atol=1e-6)
+
+
+def test_balls_are_handed_on_as_spheres_that_move_with_their_body():
+    """A duck's eyes and its beak are parts of one rigid body: distances between them never change."""
+    duck = body(
+        "duck", Duck(0.8), material(), (0, 0, 1), rotation=about_axis((0, 1, 0), 0.7), spin=(0.0, 3.0, 1.0)
+    )
+    spec = SceneSpec("bench", "rigid", "mujoco", "", (floor(material()), duck), ())
+    motion = engine_of("mujoco")(spec, 6, 12.0)
+    eyes = [s for s in motion.surfaces if isinstance(s, Spheres)]
+    skin = next(s for s in motion.surfaces if isinstance(s, Surface) and s.name == "duck")
+    assert len(eyes) == 2
+    for eye, place in zip(eyes, Duck.EYES):
+        assert eye.radius == pytest.approx(0.035 * 0.8)
+        apart = np.linalg.norm(eye.centres - skin.vertices[:, ::97], axis=-1)
+        np.testing.assert_allclose(apart, apart[:1].repeat(6, 0), atol=1e-5)
+        rest = np.linalg.norm(np.array(place) * 0.8 - skin.rest[::97], axis=-1)
+        np.testing.assert_allclose(apart[0], rest, atol=1e-5)
+        # And they turn as the body does.
+        a, b = (skin.vertices[:, k] - skin.vertices[:, 0] for k in (300, 900))
+        for moved, at_rest in ((a, skin.rest[300] - skin.rest[0]), (b, skin.rest[900] - skin.rest[0])):
+            np.testing.assert_allclose(np.einsum("tij,j->ti", eye.rotations[:, 0], at_rest), moved, atol=1e-5)
+    low, high = eyes[0].bounds()[:, 0], eyes[0].bounds()[:, 1]
+    np.testing.assert_allclose(high - low, 2 * 0.028, atol=1e-6)
 
 
 def test_gravity_is_the_scene_s():

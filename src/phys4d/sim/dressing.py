@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from phys4d.sim.scene import Body, Light, Look, Material, Rope, Sky
+from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
+from phys4d.sim.scene import Body, Look, Material, Rope
 from phys4d.sim.shapes import Box, Colour, Ground, Shape, Sphere, Vector, about_axis
 
 Choice = TypeVar("Choice")
@@ -196,6 +197,50 @@ class Draw:
             return (r, g, b)
 
         return Sky(mix((0.62, 0.76, 0.92), (0.80, 0.82, 0.84)), mix((0.14, 0.32, 0.72), (0.62, 0.66, 0.72)))
+
+    def outdoors(self) -> tuple[tuple[Light, ...], Sky]:
+        """A sun that can be seen, with its haze: for scenes with mirrors and glass, which show the sky."""
+        lights = self.lights()
+        return lights, dataclasses.replace(self.sky(), glow=float(self.looks.uniform(0.3, 0.6)))
+
+    def studio(self, *, moving: float | None = None) -> tuple[tuple[AreaLight, ...], Sky]:
+        """One lamp overhead and two to four soft boxes around in a dim room, all of which mirrors show.
+
+        moving: over how many seconds the lamp travels, if it does.
+        """
+        rng = self.looks
+        tall, dim, warmth = (
+            float(rng.uniform(2.2, 3.0)),
+            float(rng.uniform(0.12, 0.3)),
+            float(rng.uniform(0.0, 0.2)),
+        )
+        reach, azimuth = float(rng.uniform(0.4, 1.2)), float(rng.uniform(-math.pi, math.pi))
+        x, y = reach * math.cos(azimuth), reach * math.sin(azimuth)
+        edge, power = float(rng.uniform(0.4, 1.0)), float(rng.uniform(14, 22))
+        # As bright below a small lamp as below a large one.
+        level = power * tall**2 / (tall**2 + edge**2) / edge**2 / 2.5
+        lamp = AreaLight(
+            (x, y, tall),
+            size=(edge, edge),
+            colour=(level, level * (1 - 0.4 * warmth), level * (1 - warmth)),
+            outline="disc" if rng.uniform() < 0.4 else "rectangle",
+            path=((0.0, (x, y, tall)), (moving, (-x, -y, tall))) if moving else (),
+        )
+        boxes, first = [], float(rng.uniform(-math.pi, math.pi))
+        count = int(rng.integers(2, 5))
+        for k in range(count):
+            turn, rise = (
+                first + 2 * math.pi * k / count + float(rng.uniform(-0.3, 0.3)),
+                float(rng.uniform(0.25, 0.7)),
+            )
+            toward = (math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise))
+            size = (float(rng.uniform(0.4, 1.0)), float(rng.uniform(0.3, 0.6)))
+            tint = _hsv(rng.uniform(), 0.15, 1.0)
+            glare = float(rng.uniform(1.0, 2.5))
+            r, g, b = (glare * c for c in tint)
+            boxes.append(SoftBox(toward, size, (r, g, b)))
+        room = (dim, dim, dim)
+        return (lamp,), Sky(room, room, tuple(boxes))
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Colour:

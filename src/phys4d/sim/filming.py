@@ -72,9 +72,9 @@ def handheld(frames: int, fps: float, sign: float, rng: np.random.Generator) -> 
         return size * _band_noise(times, 0.25, 1.2, rng) + 0.15 * size * _band_noise(times, 2.5, 4.5, rng)
 
     degree = math.radians(1)
-    place = [sway(0.6 * degree), sway(0.4 * degree), sway(0.006)]
+    azimuth, elevation, distance = sway(0.6 * degree), sway(0.4 * degree), sway(0.006)
     turn = np.stack([sway(0.45 * degree), sway(0.45 * degree), sway(0.6 * degree)], axis=1)
-    return Wander(place[0], place[1], place[2], turn)
+    return Wander(azimuth, elevation, distance, turn)
 
 
 @MOVES.register("free")

@@ -85,7 +85,7 @@ def upload_lights(lights: Sequence[Light | AreaLight], sky: Sky, times: np.ndarr
     arrays.colour = wp.array([light.colour for light in every], dtype=wp.vec3)
     arrays.radius = wp.array([getattr(light, "radius", 0.0) for light in every], dtype=wp.float32)
     arrays.soft = wp.array([getattr(light, "soft", 0.0) for light in every], dtype=wp.float32)
-    arrays.count, arrays.wide = len(every), int(any(k != kinds.SUN for k in kind))
+    arrays.count = len(every)
     arrays.horizon, arrays.zenith, arrays.glow = wp.vec3(*sky.horizon), wp.vec3(*sky.zenith), sky.glow
     return arrays
 

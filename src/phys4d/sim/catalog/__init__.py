@@ -15,17 +15,23 @@ import numpy as np
 
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
+from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What is particular to a scene. `facts` fill the caption's template and go into the metadata (SI units)."""
+    """What is particular to a scene. `facts` fill the caption's template and go into the metadata (SI units).
+
+    lights, sky: where a scene has its own, such as those of `Draw.studio`; else one sun and a sky are drawn.
+    """
 
     bodies: tuple[Body, ...]
     facts: dict[str, Any]
     viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
     ropes: tuple[Rope, ...] = ()
+    lights: tuple[Light | AreaLight, ...] | None = None
+    sky: Sky | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +83,8 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
         engine=row.engine,
         caption=row.caption.format(floor=floor_name, **layout.facts),
         bodies=(floor, *bodies, *draw.walls()),
-        lights=draw.lights(),
-        sky=draw.sky(),
+        lights=draw.lights() if layout.lights is None else layout.lights,
+        sky=draw.sky() if layout.sky is None else layout.sky,
         viewpoints=layout.viewpoints,
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},

@@ -15,8 +15,7 @@ CELLS = wp.constant(wp.types.vector(16, wp.int32)(1, 7, 8, 14, 4, 2, 11, 13, 0, 
 FIRST = wp.constant(4)
 """Rays a pixel where these all meet the same surface in the same light; textures are filtered by themselves."""
 SHADED = wp.constant(8)
-"""Rays a pixel where they differ only in whether something near by hides the sky, which changes slowly; and the
-fewest of all where there are lamps or soft boxes."""
+"""Rays a pixel where they differ only in whether something near by hides the sky, which changes slowly."""
 
 BOUNCES = wp.constant(8)
 """Most turns of a ray by mirrors and glass."""
@@ -173,8 +172,7 @@ def cast_colour(
     total = wp.vec3(0.0, 0.0, 0.0)
     met = int(-1)
     covered = int(0)
-    # The shadows of lamps have wide borders, whose ends four rays would overlook.
-    wanted = wp.where(lights.wide > 0, SHADED, FIRST)
+    wanted = int(FIRST)
     count = int(0)
     while count < wanted:
         cell = CELLS[count]

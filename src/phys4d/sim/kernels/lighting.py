@@ -16,10 +16,9 @@ SAMPLES = 16
 # The order of 16 places on a spiral over a disc: the first four are spread over the four quarters, and stand for
 # all.
 _SPIRAL = np.array([8, 14, 4, 2, 0, 5, 10, 15, 1, 6, 11, 12, 3, 7, 9, 13])
-# The order of the 16 cells of a lamp, spread likewise; the first eight reach into two corners, so that the border
-# of a shadow is noticed. In every four of them their places are uncorrelated with those of the pixel's cells, or
-# half a pixel would see half a lamp.
-_CELLS = np.array([11, 2, 13, 4, 10, 0, 15, 5, 9, 3, 12, 6, 8, 1, 14, 7])
+# The order of the 16 cells of a lamp, spread likewise. In every four of them their places are uncorrelated with
+# those of the pixel's cells, or half a pixel would see half a lamp.
+_CELLS = np.array([11, 2, 13, 4, 8, 1, 14, 7, 9, 3, 12, 6, 10, 0, 15, 5])
 
 
 def _table(values: np.ndarray):
@@ -59,9 +58,10 @@ DISC_X, DISC_Y = (_table(row) for row in _round(_square()))
 SHADOW = wp.constant(60.0)
 # How near a thing must be to darken what lies beside it [m].
 OPEN = wp.constant(0.7)
-# More than there are surfaces: bits above it tell which lights were met.
+# More than there are surfaces: bits above it tell which lights were met, and that part of one was hidden.
 LIGHT_BIT = wp.constant(20)
-LIGHT_BITS = wp.constant(11)
+LIGHT_BITS = wp.constant(10)
+PARTLY = wp.constant(1 << 30)
 _SUN = wp.constant(SUN)
 _RECTANGLE = wp.constant(RECTANGLE)
 _DISC = wp.constant(DISC)
@@ -196,6 +196,39 @@ def sample_light(lights: LightArrays, t: int, k: int, order: int, point: wp.vec3
 
 
 @wp.func
+def border_differs(
+    surfaces: SurfaceArrays,
+    lights: LightArrays,
+    t: int,
+    k: int,
+    start: wp.vec3,
+    geometric: wp.vec3,
+    reached: bool,
+):
+    """Whether any of four places on the border of a lamp or a soft box is seen where its inside is not, or the other
+    way round: the few first samples would overlook where a wide shadow begins."""
+    across = lights.across[t * lights.count + k]
+    upward = lights.upward[t * lights.count + k]
+    for c in range(4):
+        x = wp.where(c % 2 == 0, 1.0, -1.0)
+        y = wp.where(c < 2, x, -x)
+        if lights.kind[k] == _DISC:
+            x, y = 0.5 * (x + y), 0.5 * (x - y)
+        toward = lights.place[t * lights.count + k] + x * across + y * upward
+        reach = float(SHADOW)
+        if lights.kind[k] != _BOX:
+            toward = toward - start
+            reach = wp.length(toward) - 1.0e-4
+        toward = wp.normalize(toward)
+        sees = wp.dot(geometric, toward) > 0.0
+        if sees:
+            sees = not solid_in_the_way(surfaces, t, start, toward, reach, -1)
+        if sees != reached:
+            return True
+    return False
+
+
+@wp.func
 def clear_share(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction: wp.vec3, reach: float):
     """Share of light that glass and liquids let pass along a straight ray of unit direction."""
     share = wp.vec3(1.0, 1.0, 1.0)
@@ -233,6 +266,7 @@ def shade(
     """
     s = spot.owner
     meets = 1 + s
+    partly = int(0)
     hidden = int(0)
     smooth = spot.shading
     geometric = spot.geometric
@@ -243,8 +277,10 @@ def shade(
     for k in range(lights.count):
         sample = sample_light(lights, t, k, order, start)
         facing = wp.dot(smooth, sample.toward)
+        reached = bool(False)
         if facing > 0.0 and wp.dot(geometric, sample.toward) > 0.0 and wp.max(sample.arriving) > 0.0:
             if not solid_in_the_way(surfaces, t, start, sample.toward, sample.reach, -1):
+                reached = bool(True)
                 meets += 1 << (LIGHT_BIT + k % LIGHT_BITS)
                 arriving = sample.arriving
                 if surfaces.clear > 0:
@@ -261,6 +297,9 @@ def shade(
                         * wp.pow(wp.max(wp.dot(smooth, half), 0.0), power)
                         * facing
                     )
+        if order == 0 and lights.kind[k] != _SUN and wp.max(sample.arriving) > 0.0:
+            if border_differs(surfaces, lights, t, k, start, geometric, reached):
+                partly = int(PARTLY)
     # One ray into the hemisphere, cosine-weighted; the sixteen of a pixel cover it evenly.
     upward = around(smooth, OPEN_X[order], OPEN_Y[order])
     if wp.dot(upward, geometric) < 0.0:
@@ -278,4 +317,4 @@ def shade(
     mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
     colour = wp.cw_mul(spot.albedo, light) * 0.62 + shine
     colour += gloss * schlick * environment(lights, t, mirrored, False)
-    return colour + surfaces.looks[s].glow * spot.albedo, meets, hidden
+    return colour + surfaces.looks[s].glow * spot.albedo, meets + partly, hidden

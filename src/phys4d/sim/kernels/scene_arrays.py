@@ -79,7 +79,6 @@ class LightArrays:
     """Lights and the sky, in linear RGB. `place`, `across` and `upward` hold every frame, one after another.
 
     place: unit vector toward a far light, or the middle of a lamp; across and upward: its half edges.
-    wide: whether any is wider than a sun.
     """
 
     kind: wp.array(dtype=wp.int32)
@@ -90,7 +89,6 @@ class LightArrays:
     radius: wp.array(dtype=wp.float32)
     soft: wp.array(dtype=wp.float32)
     count: wp.int32
-    wide: wp.int32
     horizon: wp.vec3
     zenith: wp.vec3
     glow: wp.float32
