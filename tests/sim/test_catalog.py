@@ -57,7 +57,7 @@ def test_rows_are_sound(name):
     assert len(looks) == len(SEEDS)
     assert len(captions) > 1
     # 10,000 and more: each is a draw of real numbers.
-    assert len({str(build(name, seed).parameters) for seed in range(100)}) > 99
+    assert len({str([(b.shape, b.position) for b in build(name, seed).bodies]) for seed in range(100)}) == 100
 
 
 @pytest.mark.parametrize("name", list(SCENES))
@@ -66,9 +66,9 @@ def test_nothing_sinks_or_starts_inside_another(name):
         _, motion = run(name, seed)
         energy = np.array(motion.state["energy"]) - np.array(motion.state.get("work", 0.0))
         assert motion.state["passive"] == ("work" not in motion.state)
-        # It never rises, but for what a contact lends and gives back within its 5 ms.
-        rise = (energy - np.minimum.accumulate(energy)).max()
-        assert rise <= 0.01 * max(abs(energy[0]), np.ptp(energy), 1.0), (seed, rise)
+        # It never rises. What a contact has taken in, and gives back within its 5 ms, is missing in one frame only.
+        rise = (energy[2:] - np.maximum(energy[1:-1], energy[:-2])).max()
+        assert rise <= 0.005 * max(np.ptp(energy), 1.0), (seed, rise)
         for s in motion.surfaces:
             if s.moves:
                 assert s.bounds()[:, 0, 2].min() > -0.03, (seed, s.name)
@@ -231,7 +231,7 @@ def test_captions_of_ropes_hold():
 
         _, motion = run("rope_over_bar", seed)
         assert any(set(c["bodies"]) == {"bar", "rope"} for c in motion.state["contacts"]), seed
-        assert nodes(motion)[-1, [0, -1], 2].max() < nodes(motion)[0, 0, 2] - 0.2, seed
+        assert np.ptp(nodes(motion)[:, [0, -1], 0], axis=0).min() > 0.2, (seed, "both ends swing")
 
         _, motion = run("ball_on_rope", seed)
         x = position(motion, "ball")[:, 0]

@@ -144,7 +144,7 @@ class Vessel:
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """A solid of revolution: polylines as in `lathe`, touched as a stack of cylinders (radius, bottom, top) [m]."""
+    """A solid of revolution: polylines as in `lathe`, touched as stacked cylinders (radius, bottom, top) [m]."""
 
     profiles: tuple[tuple[tuple[float, float], ...], ...]
     stack: tuple[tuple[float, float, float], ...]

@@ -67,7 +67,7 @@ def rope_let_go(draw: Draw) -> Layout:
 
 @scene(
     "rope_over_bar",
-    "A {rope} rope of {length:.1f} m lies across a {bar} bar, its ends held out at {angle:.0f} degrees and let go.",
+    "A {rope} rope of {length:.1f} m lies over a {bar} bar, its ends held out by {angle:.0f} degrees and let go.",
 )
 def rope_over_bar(draw: Draw) -> Layout:
     length, stuff, bar_stuff = (
