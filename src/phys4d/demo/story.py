@@ -39,9 +39,9 @@ HELD_OUT_SEED, TRAINING_SEED = 7_000_000, 6_000_000
 MODELS = {"base": "nano-base", "control": "nano-control", "final": "nano"}
 LIFTER = "nano-lifter"
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pretrain": ("nano-base", ("steps=24", "batch_size=4", "warmup=4", "ema=0")),
-    "finetune": ("nano-pretrain", ("steps=16", "batch_size=4", "warmup=4", "ema=0")),
-    "reinforce": ("nano-finetune", ("steps=4", "accumulate=2", "ema=0")),
+    "pretrain": ("nano-base", ("steps=120", "warmup=10", "ema=0")),
+    "finetune": ("nano-pretrain", ("steps=40", "warmup=4", "ema=0")),
+    "reinforce": ("nano-finetune", ("steps=4", "accumulate=2", "lr=1e-4", "ema=0")),
 }
 """Each stage's starting model and its settings here, on top of those of the recipe."""
 
