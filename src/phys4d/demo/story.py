@@ -39,7 +39,10 @@ HELD_OUT_SEED, TRAINING_SEED = 7_000_000, 6_000_000
 MODELS = {"base": "nano-base", "control": "nano-control", "final": "nano"}
 LIFTER = "nano-lifter"
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pretrain": ("nano-base", ("steps=120", "warmup=10", "ema=0")),
+    "pretrain": (
+        "nano-base",
+        ("steps=100", "warmup=10", "lr=1e-3", "depth_weight=2", "motion_weight=0.5", "ema=0"),
+    ),
     "finetune": ("nano-pretrain", ("steps=40", "warmup=4", "ema=0")),
     "reinforce": ("nano-finetune", ("steps=4", "accumulate=2", "lr=1e-4", "ema=0")),
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 from phys4d.data.loader import training_loader
 from phys4d.data.shards import WorldDataset
 from phys4d.evaluation import evaluate
-from phys4d.losses.motion import moving_pixels
+from phys4d.losses import moving_pixels, relative_depth_loss
 from phys4d.model import WorldModel
 from phys4d.training.config import TrainConfig
 from phys4d.training.ranks import rank_and_size
@@ -75,12 +75,19 @@ def lift_all(model: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) ->
 
 
 def lifting_measures(
-    model: WorldModel, worlds: Sequence[World4D], metrics: Sequence[str], alignment: Any = "scale"
+    model: WorldModel,
+    worlds: Sequence[World4D],
+    metrics: Sequence[str],
+    alignment: Any = "scale",
+    *,
+    relative: bool = False,
 ) -> dict[str, float]:
     """Metrics of held-out worlds, lifted from their RGB, against their labels, and `flow_epe_moving`.
 
     That is the end-point error [px] where the labels' flow leaves the median of its frame by half a pixel, which
-    flow labels alone can tell: over all pixels, seeing no motion at all is nearly the best answer.
+    flow labels alone can tell: over all pixels, seeing no motion at all is nearly the best answer. relative: also
+    `disparity_l1`, the error of disparity after a scale and a shift of each clip, in the label's mean deviations:
+    all that such a label can tell of depth.
     """
     lifted = lift_all(model, worlds)
     report = evaluate(lifted, list(worlds), baselines=False, metrics=list(metrics), alignment=alignment)
@@ -89,7 +96,18 @@ def lifting_measures(
         torch.from_numpy(np.stack([w.flow for w in some if w.flow is not None])) for some in (lifted, worlds)
     )
     moving = moving_pixels(theirs)
+    if relative:
+        found["disparity_l1"] = _disparity_error(lifted, worlds)
     return found | {"flow_epe_moving": float((mine - theirs).norm(dim=-1)[moving].mean())}
+
+
+def _disparity_error(lifted: Sequence[World4D], worlds: Sequence[World4D]) -> float:
+    seen, true = (
+        torch.from_numpy(np.stack([w.depth for w in some if w.depth is not None])) for some in (lifted, worlds)
+    )
+    mask = (seen > 0) & (true > 0)
+    disparity = torch.where(mask, 1 / true.clamp_min(1e-6), 0.0)
+    return float(relative_depth_loss(seen.clamp_min(1e-6).log(), disparity, mask).parts["data"])
 
 
 def generation_measures(
