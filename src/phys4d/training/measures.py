@@ -97,22 +97,25 @@ def lifting_measures(
     )
     moving = moving_pixels(theirs)
     if relative:
-        found["disparity_l1"] = _disparity_error(lifted, worlds)
+        found["disparity_l1"] = disparity_error(lifted, worlds)
     return found | {"flow_epe_moving": float((mine - theirs).norm(dim=-1)[moving].mean())}
 
 
-def _disparity_error(lifted: Sequence[World4D], worlds: Sequence[World4D]) -> float:
+def disparity_error(lifted: Sequence[World4D], worlds: Sequence[World4D]) -> float:
+    """See `lifting_measures`; NaN where no clip has a pixel that both see."""
     seen, true = (
         torch.from_numpy(np.stack([w.depth for w in some if w.depth is not None])) for some in (lifted, worlds)
     )
     mask = (seen > 0) & (true > 0)
+    some = mask.flatten(1).any(dim=1)
+    if not some.any():
+        return float("nan")
+    seen, true, mask = seen[some], true[some], mask[some]
     disparity = torch.where(mask, 1 / true.clamp_min(1e-6), 0.0)
     return float(relative_depth_loss(seen.clamp_min(1e-6).log(), disparity, mask).parts["data"])
 
 
-def generation_measures(
-    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None
-) -> dict[str, float]:
+def generation_measures(model: WorldModel, worlds: Sequence[World4D]) -> dict[str, float]:
     """RGB-only measures of clips generated from the first frames of held-out worlds.
 
     psnr [dB] over generated frames; change_iou: overlap of the pixels that differ from the last given frame by
@@ -120,7 +123,7 @@ def generation_measures(
     nothing changes in either).
     """
     silent = WorldModel(model.backbone)
-    made = generate_from(silent, worlds, steps)
+    made = generate_from(silent, worlds)
     fake, true = (_colours(some) for some in (made, worlds))
     given = [int(w.meta.get("context_frames") or 1) for w in worlds]
     anchor = torch.stack([clip[k - 1] for clip, k in zip(true, given)])
