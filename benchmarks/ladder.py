@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from held_out import KNOWN, held_out
 from lift import rows_of
 
 from phys4d import World4D, WorldModel, open_dataset
@@ -23,16 +24,11 @@ from phys4d.demo.page import ranged, text_of
 from phys4d.errors import InputError
 from phys4d.evaluation import Report, compare, evaluate
 from phys4d.evaluation.bootstrap import Interval, interval, paired_interval
-from phys4d.recipes import recipes
 from phys4d.rewards import Lift, prepare_scene, rewards
-from phys4d.sim.dataset import simulate_dataset
 from phys4d.teachers.labelling import label_videos
 from phys4d.training.guards import Guarded
 from phys4d.training.measures import lift_all
 
-KNOWN = recipes["nano"]().scenes
-SEED = 8_000_000
-"""Far from every seed of training, and from those of the demo."""
 TAKES = 4
 """Of which the reward picks one, to see whether what it likes is better in colours, too."""
 METRICS = ("abs_rel", "flow_epe_moving", "scene_flow_epe", "depth_warp_l1")
@@ -45,13 +41,10 @@ def main() -> None:
         parser.add_argument(f"--{rung}", default=f"nano-{rung}")
     parser.add_argument("--final", default="nano")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "held-out"
-        simulate_dataset(
-            data, list(KNOWN), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
-        )
-        label_videos([data], Path(folder) / "labels", progress=False)
-        worlds, labels = (list(open_dataset(path)) for path in (data, Path(folder) / "labels"))
+    with held_out(chosen.clips) as data, tempfile.TemporaryDirectory() as folder:
+        labelled = Path(folder) / "labels"
+        label_videos([data], labelled, progress=False)
+        worlds, labels = (list(open_dataset(path)) for path in (data, labelled))
     models = {
         name: WorldModel.from_pretrained(getattr(chosen, name)) for name in ("pretrain", "finetune", "final")
     }

@@ -10,23 +10,16 @@ brackets: 95 % intervals by bootstrap over scenes.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 
-import numpy as np
+from held_out import KNOWN, held_out
 
 from phys4d import World4D, WorldModel, open_dataset
 from phys4d.demo.page import ranged, text_of
 from phys4d.evaluation.bootstrap import interval
-from phys4d.recipes import recipes
+from phys4d.evaluation.quality import psnr
 from phys4d.rewards.guards import diversity, rgb_mask_iou, sharpness
-from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.measures import generate_from
-
-KNOWN = recipes["nano"]().scenes
-SEED = 8_000_000
-"""As the ladder's: far from every seed of training."""
 
 
 def main() -> None:
@@ -35,11 +28,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4 * len(KNOWN))
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3, 4, 6, 8])
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        simulate_dataset(
-            Path(folder), list(KNOWN), clips=chosen.clips, seed=SEED, camera="static", workers=2, progress=False
-        )
-        worlds = list(open_dataset(folder))
+    with held_out(chosen.clips) as data:
+        worlds = list(open_dataset(data))
     model = WorldModel(WorldModel.from_pretrained(chosen.model).backbone)
     rows = [["steps", "psnr [dB]", "mask_iou", "sharpness", "diversity", "s a world"]]
     for steps in chosen.steps:
@@ -61,8 +51,7 @@ def measured(worlds: list[World4D], takes: list[list[World4D]], name: str) -> st
         match name:
             case "psnr":
                 given = int(world.meta.get("context_frames") or 1)
-                error = np.square(clips[0][given:].astype(float) - world.rgb[given:]).mean()
-                values.append(float(10 * np.log10(255**2 / max(error, 1e-3))))
+                values.append(psnr(clips[0][given:], world.rgb[given:]).value)
             case "mask_iou":
                 values.append(rgb_mask_iou(clips[0], world.rgb).value)
             case "sharpness":

@@ -18,7 +18,7 @@ def worlds(clips):
 
 def measured(monkeypatch, worlds, made):
     monkeypatch.setattr(measures, "generate_from", lambda *given, **options: made)
-    return measures.generation_measures(WorldModel.tiny("nano"), worlds, 2)
+    return measures.generation_measures(WorldModel.tiny("nano"), worlds)
 
 
 def test_the_truth_scores_best(monkeypatch, worlds):
@@ -54,3 +54,21 @@ def test_worlds_are_lifted_from_their_colours(worlds):
     together = measures.lift_all(model, worlds)[1]
     assert np.allclose(alone.depth, together.depth, rtol=1e-4)
     assert alone.depth.shape == (17, 64, 64)
+
+
+def test_disparity_is_judged_after_a_scale_and_a_shift():
+    generator = np.random.default_rng(0)
+    disparity = generator.uniform(0.2, 1.0, (2, 3, 32, 32)).astype(np.float32)
+    true = [World4D(depth=1 / clip) for clip in disparity]
+    same = [World4D(depth=1 / (3 * clip + 0.1)) for clip in disparity]
+    other = [World4D(depth=1 / clip[:, ::-1].copy()) for clip in disparity]
+    assert measures.disparity_error(same, true) == pytest.approx(0, abs=1e-4)
+    assert measures.disparity_error(other, true) > 0.5
+
+
+def test_clips_without_surfaces_have_no_error_of_disparity():
+    depth = np.random.default_rng(0).uniform(1, 5, (3, 32, 32)).astype(np.float32)
+    empty = World4D(depth=np.zeros((3, 32, 32), np.float32))
+    assert math.isnan(measures.disparity_error([World4D(depth=depth)], [empty]))
+    both = measures.disparity_error([World4D(depth=depth)] * 2, [World4D(depth=depth), empty])
+    assert both == pytest.approx(0, abs=1e-4)

@@ -42,7 +42,8 @@ def train(
         init: model to start from: a name or a folder.
         held_out: data sets that are only validated on; otherwise some scenes of --data are kept apart.
         set_: change settings, e.g. --set steps=100 lr=1e-4.
-        resume: go on from the last checkpoint; exits at once where the run is finished.
+        resume: go on from the last checkpoint; exits at once where the run is finished. A run at a constant rate
+            may be given more steps.
         dry_run: build everything and take the loss of one batch, without training.
     """
     from phys4d.recipes import recipes

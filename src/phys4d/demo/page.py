@@ -24,7 +24,7 @@ ROWS = (
 )  # fmt: skip
 """Metrics of the table, those that were measured."""
 STAGE_MEASURES = {
-    "pretrain": ("abs_rel", "flow_epe", "flow_epe_moving"),
+    "pretrain": ("disparity_l1", "abs_rel", "flow_epe", "flow_epe_moving"),
     "finetune": ("depth_warp_l1", "abs_rel", "flow_epe", "flow_epe_moving", "change_iou_end"),
     "reinforce": ("held_out_reward", "mask_iou", "sharpness", "diversity"),
 }

@@ -54,7 +54,8 @@ def nano() -> Recipe:
             ema=0.98,
             validate_every=400,
         ),
-        # Rollouts are what a small model lacks: each batch is used once, by the objective that takes most from it.
+        # Rollouts are what a small model lacks: each batch is used once, and awm
+        # needs one pass of the network an update where kl_mask needs two for each step of its window.
         reinforce=ReinforceConfig(
             steps=60,
             updates=1,

@@ -33,7 +33,7 @@ from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, dropped_prompts, given_frames
 from phys4d.training.loop import History
 from phys4d.training.measures import generation_measures, lifting_measures, stage_batches
-from phys4d.training.windows import check_short, short_window
+from phys4d.training.windows import check_short, read_by_heads
 from phys4d.world import World4D
 
 FIELDS = ("rgb", "depth", "flow", "scene_flow", "visible", "camera")
@@ -115,9 +115,8 @@ class FinetuneStage:
         told = {"diffusion": float(diffusion.detach())}
         if not self.physics:
             return diffusion, told
-        if config.short_frames and step < config.short_share * config.steps:
-            batch = short_window(batch, config.short_frames)
-            video = self.model.to_video(batch["rgb"])
+        batch = read_by_heads(batch, config, step)
+        video = self.model.to_video(batch["rgb"])
         t = config.most_time * torch.rand(len(video), device=video.device)
         seen = self.model.read(video, prompts, t=t)
         loss, parts = head_losses(seen, batch, config)

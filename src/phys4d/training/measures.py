@@ -13,7 +13,7 @@ from torch import Tensor
 from phys4d.data.loader import training_loader
 from phys4d.data.shards import WorldDataset
 from phys4d.evaluation import evaluate
-from phys4d.losses.motion import moving_pixels
+from phys4d.losses import moving_pixels, relative_depth_loss
 from phys4d.model import WorldModel
 from phys4d.training.config import TrainConfig
 from phys4d.training.ranks import rank_and_size
@@ -75,12 +75,19 @@ def lift_all(model: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) ->
 
 
 def lifting_measures(
-    model: WorldModel, worlds: Sequence[World4D], metrics: Sequence[str], alignment: Any = "scale"
+    model: WorldModel,
+    worlds: Sequence[World4D],
+    metrics: Sequence[str],
+    alignment: Any = "scale",
+    *,
+    relative: bool = False,
 ) -> dict[str, float]:
     """Metrics of held-out worlds, lifted from their RGB, against their labels, and `flow_epe_moving`.
 
     That is the end-point error [px] where the labels' flow leaves the median of its frame by half a pixel, which
-    flow labels alone can tell: over all pixels, seeing no motion at all is nearly the best answer.
+    flow labels alone can tell: over all pixels, seeing no motion at all is nearly the best answer. relative: also
+    `disparity_l1`, the error of disparity after a scale and a shift of each clip, in the label's mean deviations:
+    all that such a label can tell of depth.
     """
     lifted = lift_all(model, worlds)
     report = evaluate(lifted, list(worlds), baselines=False, metrics=list(metrics), alignment=alignment)
@@ -89,12 +96,26 @@ def lifting_measures(
         torch.from_numpy(np.stack([w.flow for w in some if w.flow is not None])) for some in (lifted, worlds)
     )
     moving = moving_pixels(theirs)
+    if relative:
+        found["disparity_l1"] = disparity_error(lifted, worlds)
     return found | {"flow_epe_moving": float((mine - theirs).norm(dim=-1)[moving].mean())}
 
 
-def generation_measures(
-    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None
-) -> dict[str, float]:
+def disparity_error(lifted: Sequence[World4D], worlds: Sequence[World4D]) -> float:
+    """See `lifting_measures`; NaN where no clip has a pixel that both see."""
+    seen, true = (
+        torch.from_numpy(np.stack([w.depth for w in some if w.depth is not None])) for some in (lifted, worlds)
+    )
+    mask = (seen > 0) & (true > 0)
+    some = mask.flatten(1).any(dim=1)
+    if not some.any():
+        return float("nan")
+    seen, true, mask = seen[some], true[some], mask[some]
+    disparity = torch.where(mask, 1 / true.clamp_min(1e-6), 0.0)
+    return float(relative_depth_loss(seen.clamp_min(1e-6).log(), disparity, mask).parts["data"])
+
+
+def generation_measures(model: WorldModel, worlds: Sequence[World4D]) -> dict[str, float]:
     """RGB-only measures of clips generated from the first frames of held-out worlds.
 
     psnr [dB] over generated frames; change_iou: overlap of the pixels that differ from the last given frame by
@@ -102,7 +123,7 @@ def generation_measures(
     nothing changes in either).
     """
     silent = WorldModel(model.backbone)
-    made = generate_from(silent, worlds, steps)
+    made = generate_from(silent, worlds)
     fake, true = (_colours(some) for some in (made, worlds))
     given = [int(w.meta.get("context_frames") or 1) for w in worlds]
     anchor = torch.stack([clip[k - 1] for clip, k in zip(true, given)])
