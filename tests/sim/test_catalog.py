@@ -66,7 +66,7 @@ def test_nothing_sinks_or_starts_inside_another(name):
         _, motion = run(name, seed)
         energy = np.array(motion.state["energy"]) - np.array(motion.state.get("work", 0.0))
         assert motion.state["passive"] == ("work" not in motion.state)
-        # It never rises. What a contact has taken in, and gives back within its 5 ms, is missing in one frame only.
+        # It never rises. What a contact has taken in and gives back within its 5 ms is missing in one frame only.
         rise = (energy[2:] - np.maximum(energy[1:-1], energy[:-2])).max()
         assert rise <= 0.005 * max(np.ptp(energy), 1.0), (seed, rise)
         for s in motion.surfaces:

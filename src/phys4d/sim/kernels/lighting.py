@@ -205,8 +205,8 @@ def border_differs(
     geometric: wp.vec3,
     reached: bool,
 ):
-    """Whether any of four places on the border of a lamp or a soft box is seen where its inside is not, or the other
-    way round: the few first samples would overlook where a wide shadow begins."""
+    """Whether any of four places on the border of a lamp or a soft box is seen where its inside is not, or the
+    other way round: the few first samples would overlook where a wide shadow begins."""
     across = lights.across[t * lights.count + k]
     upward = lights.upward[t * lights.count + k]
     for c in range(4):
