@@ -256,7 +256,9 @@ def test_every_scene_s_labels_agree_with_geometry(name: str, seed: int):
     seen = torch.from_numpy(world.track_visibility)
     assert ((pixels >= 0) & (pixels <= torch.tensor([56, 48]))).all(-1)[seen].all()
     assert (depth[seen] > 0).all()
-    # Against the depth maps, with the slack of one pixel at the borders of things and on slanted floors.
+    # Against the depth maps, with the slack of one pixel at the borders of things and on slanted floors, which the
+    # outermost pixels have not.
+    seen = seen & ((pixels >= 1) & (pixels <= torch.tensor([55, 47]))).all(-1)
     far = torch.from_numpy(ndimage.maximum_filter(world.depth, (1, 3, 3))).double()
     sky = torch.from_numpy(ndimage.minimum_filter(world.depth, (1, 3, 3)) == 0)
     near = torch.from_numpy(
@@ -265,7 +267,7 @@ def test_every_scene_s_labels_agree_with_geometry(name: str, seed: int):
     tracks = torch.from_numpy(world.tracks).double()
     assert (visible_by_depth(tracks, torch.where(sky, 0, far), k, pose) | ~seen).double().mean() > 0.999
     surely = visible_by_depth(tracks, near, k, pose, tolerance=-0.02)
-    assert not (surely & ~seen).double().mean() > 0.001
+    assert not (surely & ~torch.from_numpy(world.track_visibility)).double().mean() > 0.001
     assert len(world.tracks) >= 32
 
 
@@ -286,7 +288,7 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
             if residual is not None:
                 residuals.append(residual)
                 planted.append(_residual_shift(world, albedo, instance, np.array([0.3, 0.0])))
-    if name in ("stable_blocks", "duck_static"):
+    if name in ("stable_blocks", "duck_static") or name.startswith("light_on_"):
         assert not residuals
         return
     assert len(residuals) >= 2

@@ -34,6 +34,7 @@ MATERIALS: dict[str, Material] = {
         Material("polished steel", 7850.0, 0.20, 0.96),
         Material("iron", 7200.0, 0.45, 0.25),
         Material("ceramic", 2300.0, 0.45, 0.40),
+        Material("glass", 2500.0, 0.40, 0.60),
     )
 }
 
@@ -203,11 +204,28 @@ class Draw:
         lights = self.lights()
         return lights, dataclasses.replace(self.sky(), glow=float(self.looks.uniform(0.3, 0.6)))
 
-    def studio(self, *, moving: float | None = None) -> tuple[tuple[AreaLight, ...], Sky]:
-        """One lamp overhead and two to four soft boxes around in a dim room, all of which mirrors show.
+    def passing_lamp(self, seconds: float) -> tuple[tuple[AreaLight, ...], Sky]:
+        """A small strong lamp that travels over the origin from one side to the other in a dim room."""
+        rng = self.looks
+        tall, reach = float(rng.uniform(1.1, 1.5)), float(rng.uniform(1.2, 1.7))
+        edge, warmth, azimuth = (
+            float(rng.uniform(0.15, 0.35)),
+            float(rng.uniform(0.0, 0.3)),
+            float(rng.uniform(-math.pi, math.pi)),
+        )
+        # Beside the middle, so that it is not overhead twice as bright as before.
+        along, beside = np.array([math.cos(azimuth), math.sin(azimuth)]), float(rng.uniform(-0.3, 0.3))
+        places = [way * reach * along + beside * np.array([-along[1], along[0]]) for way in (-1, 1)]
+        path = tuple((t, (float(x), float(y), tall)) for t, (x, y) in zip((0.0, seconds), places))
+        # Below it as bright as under a sun.
+        level = float(rng.uniform(2.5, 4.0)) * math.pi * tall**2 / edge**2
+        colour = (level, level * (1 - 0.4 * warmth), level * (1 - warmth))
+        dim = float(rng.uniform(0.12, 0.25))
+        lamp = AreaLight(path[0][1], size=(edge, edge), colour=colour, path=path)
+        return (lamp,), Sky((dim, dim, dim), (dim, dim, dim))
 
-        moving: over how many seconds the lamp travels, if it does.
-        """
+    def studio(self) -> tuple[tuple[AreaLight, ...], Sky]:
+        """One lamp overhead and two to four soft boxes around in a dim room, all of which mirrors show."""
         rng = self.looks
         tall, dim, warmth = (
             float(rng.uniform(2.2, 3.0)),
@@ -224,7 +242,6 @@ class Draw:
             size=(edge, edge),
             colour=(level, level * (1 - 0.4 * warmth), level * (1 - warmth)),
             outline="disc" if rng.uniform() < 0.4 else "rectangle",
-            path=((0.0, (x, y, tall)), (moving, (-x, -y, tall))) if moving else (),
         )
         boxes, first = [], float(rng.uniform(-math.pi, math.pi))
         count = int(rng.integers(2, 5))

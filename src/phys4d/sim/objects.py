@@ -178,6 +178,38 @@ class Smiley:
         return (r * math.cos(b) * math.sin(a), -r * math.cos(b) * math.cos(a), r * math.sin(b))
 
 
+@dataclasses.dataclass(frozen=True)
+class MirrorBall:
+    """A ball of flat tiles, as hang over dance floors: `rows` of them from pole to pole, cut flat at the foot.
+
+    radius: of the sphere that the tiles' corners lie on [m]; the origin is its centre.
+    """
+
+    radius: float
+    rows: int = 8
+
+    def pieces(self) -> list[Piece]:
+        columns = 2 * self.rows
+        latitude = np.linspace(-0.5, 0.5, self.rows + 1) * math.pi
+        longitude = np.arange(columns + 1) * 2 * math.pi / columns
+        b, a = np.meshgrid(latitude, longitude, indexing="ij")
+        corners = self.radius * np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)], axis=-1)
+        tiles = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=2)
+        vertices = tiles.reshape(-1, 3).astype(np.float32)
+        first = 4 * np.arange(len(vertices) // 4)[:, None]
+        # At the poles one of a tile's two triangles is empty.
+        faces = np.concatenate([first + (0, 1, 2), first + (0, 2, 3)])
+        a, b, c = (vertices[faces[:, k]] for k in range(3))
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        return [Piece(vertices, faces[area > 1e-9].astype(np.int32))]
+
+    def colliders(self) -> list[Collider]:
+        # A foot keeps it from rolling off what turns it.
+        r = self.radius
+        foot = Collider("cylinder", (0.4 * r, 0.06 * r, 0.0), (0.0, 0.0, -0.94 * r))
+        return [Collider("sphere", (0.98 * r, 0.0, 0.0)), foot]
+
+
 def open_box(size: Vector, wall: float) -> Compound:
     """A box without a lid; size: outer extents [m]; the origin is the centre of its underside."""
     x, y, z = size

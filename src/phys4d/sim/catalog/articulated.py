@@ -308,7 +308,7 @@ def _rotor(draw: Draw, view: Viewpoints) -> Layout:
 def teapot_rotates(draw: Draw) -> Layout:
     pot = draw.shaped("teapot", teapot(draw.uniform(0.4, 0.5)), "ceramic", 0.4)
     pot = dataclasses.replace(pot, look=dataclasses.replace(pot.look, texture=draw.choice(("dots", "stripes"))))
-    return _turntable(draw, pot, 0.5, Viewpoints(elevation=(0.3, 0.6)))
+    return turntable(draw, pot, 0.5, Viewpoints(elevation=(0.3, 0.6)))
 
 
 @scene("smiley_ball_rotates", "A motor turns a smiling {ball} ball on a stand up to {speed:.1f} rad/s.")
@@ -332,8 +332,11 @@ def smiley_ball_rotates(draw: Draw) -> Layout:
     return Layout((stand, ball), facts, from_side(azimuth=(-25, 25), elevation=(6, 16)))
 
 
-def _turntable(draw: Draw, thing: Body, radius: float, view: Viewpoints) -> Layout:
-    """A thing that stands in the middle of a table that begins to turn, and is taken along by friction."""
+def turntable(draw: Draw, thing: Body, radius: float, view: Viewpoints, *, lift: float = 0.0) -> Layout:
+    """A thing that stands in the middle of a table that begins to turn, and is taken along by friction.
+
+    lift: height of the thing's origin above its underside [m].
+    """
     speed, side, rise = draw.uniform(2.0, 4.0), draw.sign(), draw.uniform(0.3, 0.6)
     wide, thick, low = radius + draw.uniform(0.05, 0.15), 0.05, draw.uniform(0.08, 0.2)
     foot = draw.shaped("foot", Cylinder(0.4 * wide, low), "wooden", 0.4, position=(0, 0, low / 2), free=False)
@@ -342,7 +345,7 @@ def _turntable(draw: Draw, thing: Body, radius: float, view: Viewpoints) -> Layo
     motor = Motor(damping * side * speed, damping=damping)
     table = dataclasses.replace(table, joint=Joint("hinge", (0, 0, low), (0, 0, 1), parent="foot", motor=motor))
     heading = about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi))
-    thing = dataclasses.replace(thing, position=(0.0, 0.0, low + thick), rotation=heading)
+    thing = dataclasses.replace(thing, position=(0.0, 0.0, low + thick + lift), rotation=heading)
     return Layout((foot, table, thing), {"speed": speed, "rise": rise}, view)
 
 
