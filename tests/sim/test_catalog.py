@@ -57,7 +57,11 @@ def test_rows_are_sound(name):
     assert len(looks) == len(SEEDS)
     assert len(captions) > 1
     # 10,000 and more: each is a draw of real numbers.
-    assert len({str([(b.shape, b.position) for b in build(name, seed).bodies]) for seed in range(100)}) == 100
+    specs = [build(name, seed) for seed in range(100)]
+    drawn = {
+        str(([(b.shape, b.position) for b in s.bodies], [(r.radius, r.path) for r in s.ropes])) for s in specs
+    }
+    assert len(drawn) == 100
 
 
 @pytest.mark.parametrize("name", list(SCENES))

@@ -170,8 +170,8 @@ def test_energy_never_rises_in_a_passive_scene():
     m = material(0.5, 0.7)
     bodies = [floor(m), *(body(f"b{k}", Box((0.2, 0.3, 0.25)), m, (0.03 * k, 0, 0.2 + 0.4 * k)) for k in range(4))]
     energy = run(bodies, 2.0, 50).energy
-    # But for what a contact lends and gives back within its 5 ms: at most a hundredth here.
-    assert (energy - np.minimum.accumulate(energy)).max() < 0.01 * (energy[0] - energy[-1])
+    # What a contact has taken in and gives back within its 5 ms is missing in one frame only.
+    assert (energy[2:] - np.maximum(energy[1:-1], energy[:-2])).max() < 1e-3 * (energy[0] - energy[-1])
     assert energy[-1] < 0.3 * energy[0]
 
 

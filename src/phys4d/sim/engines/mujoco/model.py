@@ -79,6 +79,14 @@ class Model:
                 data.qpos[place : place + 4] = product(inverse(frames[k - 1]), frames[k])
         return data
 
+    def power(self, data: Any) -> float:
+        """What the motors do now [W]. MuJoCo's own record of their forces is not of this moment."""
+        joint = self.compiled.actuator_trnid[:, 0]
+        coordinate = data.qpos[self.compiled.jnt_qposadr[joint]]
+        speed = data.qvel[self.compiled.jnt_dofadr[joint]]
+        effort, stiffness, damping = self.compiled.actuator_biasprm[:, :3].T
+        return float((effort + stiffness * coordinate + damping * speed) @ speed)
+
 
 def build(spec: SceneSpec, timestep: float) -> Model:
     """Compile a scene. Raises ValueError where a joint or a rope hangs on something that is not there."""
