@@ -35,7 +35,7 @@ from phys4d.sim.catalog import SCENES, build
 from phys4d.sim.engines import engine_of
 from phys4d.sim.filming import film as film_scene
 from phys4d.sim.lights import Light
-from phys4d.sim.motion import Spheres
+from phys4d.sim.motion import Spheres, Surface
 from phys4d.sim.scene import Look
 from phys4d.sim.shapes import Ball, Basket, Box, Cylinder, Duck, Ground, Piece, Shape
 from phys4d.sim.simulate import simulate
@@ -301,6 +301,8 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
 def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
     """Pairs of frames, zoomed in on what moves most between them (any intrinsics must do), and their albedo.
 
+    Of a rope or a rod only a piece is filmed, so that it is many pixels wide.
+
     Light stays where it is while a ball turns, and would pass for motion. So each pair is filmed twice, with a
     fine black and white pattern on every body and without: their ratio is the pattern alone.
     """
@@ -309,9 +311,9 @@ def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
     wide, _ = film_scene(motion, spec.viewpoints, (160, 160), np.random.default_rng(seed))
     light = (Light((0.0, 0.0, 1.0), colour=(0.0, 0.0, 0.0)),)
     pairs = []
-    for t in (4, 14, 26):
+    for t in (2, 6, 10, 14, 20, 26):
         pair = [s.during(slice(t, t + 2)) for s in motion.surfaces]
-        fastest = max((points_on(s) for s in pair), key=lambda points: np.abs(np.diff(points, axis=0)).max())
+        fastest = max((_piece(s) for s in pair), key=lambda points: np.abs(np.diff(points, axis=0)).max())
         k, pose = (torch.from_numpy(a[t : t + 2]) for a in (wide.intrinsics, wide.world_from_camera))
         pixels, _ = project_tracks(torch.from_numpy(fastest).transpose(0, 1), k, pose)
         low, high = pixels.amin((0, 1)), pixels.amax((0, 1))
@@ -323,7 +325,7 @@ def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
         filmed = []
         for dark in (0.02, 0.9):
             dressed = [
-                dataclasses.replace(s, look=Look((dark,) * 3, (0.9,) * 3, "noise", 1.5 * s.extent, 0.0))
+                dataclasses.replace(s, look=Look((dark,) * 3, (0.9,) * 3, "noise", 0.5 * _width(s), 0.0))
                 for s in pair
             ]
             filmed.append(film(dressed, near, (128, 128), light))
@@ -332,12 +334,32 @@ def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
     return pairs
 
 
+def _width(s: Surface | Spheres) -> float:
+    """What to film of a surface at once [m]: all of it, or of something long and thin five times its thickness."""
+    if isinstance(s, Spheres):
+        return s.extent
+    return min(s.extent, 5 * float(np.sort(np.ptp(s.rest, axis=0))[1]))
+
+
+def _piece(s: Surface | Spheres) -> np.ndarray:
+    """(2,P,3) points of what to film of a surface: about its fastest point."""
+    points = points_on(s)
+    if _width(s) == s.extent:
+        return points
+    centre = points[0, np.linalg.norm(np.diff(points, axis=0)[0], axis=-1).argmax()]
+    return points[:, np.linalg.norm(points[0] - centre, axis=-1) < _width(s) / 2]
+
+
 def _residual_shift(world: World4D, albedo: np.ndarray, instance: int, fault: np.ndarray) -> np.ndarray | None:
     """(dx, dy) [px] by which frame 1, warped back by flow + fault, is still shifted on one instance."""
     flow = torch.from_numpy(world.flow[0] + fault.astype(np.float32))
     now = albedo[0]
     warped = backward_warp(torch.from_numpy(albedo[1])[..., None], flow)[0][..., 0].numpy()
-    inside = ndimage.binary_erosion((world.segmentation[0] == instance) & world.visible[0], iterations=4)
+    # Where the picture is stretched or squeezed, its textures are filtered otherwise than before.
+    jacobian = np.stack(np.gradient(world.flow[0], axis=(1, 0)), axis=-1) + np.eye(2)
+    stretch = np.linalg.svd(jacobian, compute_uv=False)
+    even = (stretch < 1.5).all(-1) & (stretch > 1 / 1.5).all(-1)
+    inside = ndimage.binary_erosion((world.segmentation[0] == instance) & world.visible[0] & even, iterations=4)
     if inside.sum() < 100:
         return None
     # The mean of both gradients makes the linearisation symmetric.
