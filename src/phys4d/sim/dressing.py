@@ -225,7 +225,7 @@ class Draw:
         return (lamp,), Sky((dim, dim, dim), (dim, dim, dim))
 
     def studio(self) -> tuple[tuple[AreaLight, ...], Sky]:
-        """One lamp overhead and two to four soft boxes around in a dim room, all of which mirrors show."""
+        """One lamp overhead and one or two soft boxes around in a dim room, all of which mirrors show."""
         rng = self.looks
         tall, dim, warmth = (
             float(rng.uniform(2.2, 3.0)),
@@ -244,7 +244,7 @@ class Draw:
             outline="disc" if rng.uniform() < 0.4 else "rectangle",
         )
         boxes, first = [], float(rng.uniform(-math.pi, math.pi))
-        count = int(rng.integers(2, 5))
+        count = int(rng.integers(1, 3))
         for k in range(count):
             turn, rise = (
                 first + 2 * math.pi * k / count + float(rng.uniform(-0.3, 0.3)),

@@ -297,7 +297,9 @@ def shade(
                         * wp.pow(wp.max(wp.dot(smooth, half), 0.0), power)
                         * facing
                     )
-        if order == 0 and lights.kind[k] != _SUN and wp.max(sample.arriving) > 0.0:
+        # Not of soft boxes: what they throw is wide and faint.
+        far = lights.kind[k] == _SUN or lights.kind[k] == _BOX
+        if order == 0 and not far and wp.max(sample.arriving) > 0.0:
             if border_differs(surfaces, lights, t, k, start, geometric, reached):
                 partly = int(PARTLY)
     # One ray into the hemisphere, cosine-weighted; the sixteen of a pixel cover it evenly.
