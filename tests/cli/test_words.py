@@ -160,7 +160,7 @@ def test_more_than_memory_holds(refused, tmp_path, monkeypatch):
 
 
 NAMES = [
-    ("--scene bal_drop", "unknown scene 'bal_drop'. Did you mean 'ball_drop'?\nKnown: ball_bounce,"),
+    ("--scene bal_drop", "unknown scene 'bal_drop'. Did you mean 'ball_drop'?\nKnown: ball_and_block,"),
     ("--scene bäll", "unknown scene 'bäll'."),
     ("--category rigidd", "unknown category 'rigidd'. Did you mean 'rigid'?\nKnown: "),
     ("", "say which scenes: --scene NAME, --category NAME or --all (`phys4d info` lists them)"),
