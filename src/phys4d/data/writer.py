@@ -20,6 +20,7 @@ import os
 import re
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ _KEY = re.compile(r"[^\W_][\w+=,@-]{0,79}", re.ASCII)
 _BLOCK = 512
 MOST_REPLACED = 5
 """Lines about replaced worlds that a person is shown."""
+HAND_OVER = 5.0
+"""How long a worker that is no longer wanted may take to hand over what it has made [s]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,7 +374,7 @@ def _encoded_by_pool(items: Sequence[Item], make: Make, workers: int) -> Generat
             while True:
                 # Enough in flight to keep every worker busy behind a slow first one; no more, for memory's sake.
                 for item in itertools.islice(rest, 4 * workers - len(pending)):
-                    pending.append((item, pool.submit(encode_item, item, make)))
+                    pending.append((item, pool.submit(_encode_watched, item, make)))
                 if not pending:
                     break
                 yield pending[0][1].result()
@@ -389,6 +392,44 @@ def _encoded_by_pool(items: Sequence[Item], make: Make, workers: int) -> Generat
         watched.close()
 
 
+class _Leash:
+    """Ends a worker that nobody waits for: at once while it makes a world, but never while it hands one over.
+
+    A message cut short would leave the parent waiting for its rest for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._making = self._let_go = False
+
+    def encode(self, item: Item, make: Make) -> EncodedWorld:
+        with self._lock:
+            if self._let_go:
+                os._exit(1)
+            self._making = True
+        try:
+            return encode_item(item, make)
+        finally:
+            with self._lock:
+                self._making = False
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._let_go = True
+            if self._making:
+                os._exit(1)
+        time.sleep(HAND_OVER)
+        os._exit(1)
+
+
+_leash = _Leash()
+"""Of this process, where it is a worker."""
+
+
+def _encode_watched(item: Item, make: Make) -> EncodedWorld:
+    return _leash.encode(item, make)
+
+
 def _start_worker(watched: Connection) -> None:
     """A worker makes worlds in one thread, leaves Ctrl-C to its parent, and ends when that lets go or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -397,7 +438,7 @@ def _start_worker(watched: Connection) -> None:
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
             watched.recv_bytes()
-        os._exit(1)
+        _leash.let_go()
 
     threading.Thread(target=watch, daemon=True).start()
 
