@@ -234,7 +234,7 @@ class Draw:
         )
         reach, azimuth = float(rng.uniform(0.4, 1.2)), float(rng.uniform(-math.pi, math.pi))
         x, y = reach * math.cos(azimuth), reach * math.sin(azimuth)
-        edge, power = float(rng.uniform(0.4, 1.0)), float(rng.uniform(14, 22))
+        edge, power = float(rng.uniform(0.4, 1.0)), float(rng.uniform(18, 28))
         # As bright below a small lamp as below a large one.
         level = power * tall**2 / (tall**2 + edge**2) / edge**2 / 2.5
         lamp = AreaLight(

@@ -68,8 +68,8 @@ def light_on_sculpture(draw: Draw) -> Layout:
 def mirror_ball_fall(draw: Draw) -> Layout:
     height, radius = draw.uniform(0.5, 1.1), draw.uniform(0.18, 0.26)
     ball = _mirror("ball", Sphere(radius), position=(0.0, 0.0, height + radius))
-    lamps, sky = draw.studio()
-    return Layout((ball,), {"height": height, "radius": radius}, lights=lamps, sky=sky)
+    lights, sky = draw.outdoors()
+    return Layout((ball,), {"height": height, "radius": radius}, lights=lights, sky=sky)
 
 
 @scene(
