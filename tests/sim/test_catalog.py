@@ -16,7 +16,7 @@ from phys4d.sim.motion import Motion
 from phys4d.sim.scene import Look, SceneSpec
 from phys4d.sim.simulate import scenes, simulate
 
-SEEDS = range(8)
+SEEDS = range(5)
 
 
 def seeds_of(name: str) -> range:
