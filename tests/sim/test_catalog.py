@@ -328,10 +328,9 @@ def test_a_ball_goes_behind_the_box_and_comes_out():
 
 @pytest.mark.parametrize("name", list(SCENES))
 def test_what_matters_stays_in_the_picture(name):
-    # Three of the five moves for each row, in turn.
-    first = list(SCENES).index(name) % 3
-    moves = [(0, "static"), (1, "orbit"), (2, "dolly"), (3, "handheld"), (4, "free")]
-    for seed, camera in (moves[first], moves[first + 1], moves[first + 2]):
+    # Each row stands still once and moves once, in turn.
+    moves = ("orbit", "dolly", "handheld", "free")
+    for seed, camera in ((0, "static"), (1, moves[list(SCENES).index(name) % len(moves)])):
         world = simulate(name, seed=seed, size=(48, 48), camera=camera)
         assert world.meta["camera_move"] == camera
         still = np.abs(np.diff(world.camera.world_from_camera, axis=0)).max() == 0
