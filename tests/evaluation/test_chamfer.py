@@ -104,7 +104,7 @@ def test_a_world_in_which_nothing_moves_has_no_dynamic_distance():
 
 
 def test_objects_count_alike_however_small(truth):
-    """A fifth of the ball's pixels are called another body, which a prediction loses: one object of two is gone."""
+    """A fifth of the ball's pixels are called another body, which a prediction loses: one object of two."""
     world = truth.world
     ids = world.segmentation.copy()
     ball = np.argwhere(ids == 1)

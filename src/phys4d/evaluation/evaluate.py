@@ -32,15 +32,10 @@ from phys4d.world import World4D
 METRICS: dict[str, Metric] = {
     row.name: row
     for rows in (
-        geometry.ROWS,
-        points.ROWS,
-        reprojection.ROWS,
-        motion.ROWS,
-        rigidity.ROWS,
-        chamfer.ROWS,
-        physics.ROWS,
-        quality.ROWS,
-    )  # fmt: skip
+        *(geometry.ROWS, points.ROWS, reprojection.ROWS),
+        *(motion.ROWS, rigidity.ROWS, chamfer.ROWS),
+        *(physics.ROWS, quality.ROWS),
+    )
     for row in rows
 }
 """Every metric by its name, in the order of the tables; a new one is a row in the file that measures it."""

@@ -27,9 +27,9 @@ class PointFit:
     """points_aligned = scale * points + shift, one for all pixels of all frames."""
 
     scale: float
-    shift: Float[np.ndarray, "3"]
+    shift: Float[np.ndarray, "D"]
 
-    def __call__(self, points: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
+    def __call__(self, points: Float[np.ndarray, "*shape D"]) -> Float[np.ndarray, "*shape D"]:
         return self.scale * points + self.shift
 
 
@@ -42,24 +42,24 @@ class PointErrors:
 
 
 def fit_points(
-    prediction: Float[np.ndarray, "*shape 3"],
-    reference: Float[np.ndarray, "*shape 3"],
+    prediction: Float[np.ndarray, "*shape D"],
+    reference: Float[np.ndarray, "*shape D"],
     valid: Bool[np.ndarray, "*shape"],
     freedom: PointFreedom = "scale+shift",
     weight: Float[np.ndarray, "*shape"] | None = None,
 ) -> PointFit:
     """The scale and 3D shift (no rotation) that minimise sum w |scale p + shift - q|^2 over the valid pixels.
 
-    weight: w, default 1. freedom "scale" leaves the shift at 0. Where every predicted point is the same the scale
-    is 0 and the shift the mean of the true ones. Sources: recover_scale of GeometryCrafter (arXiv 2504.01016,
-    evaluation/eval.py: scale alone; its weight multiplies the rows, so w is its square) and recover_scale_shift of
-    MotionCrafter (evaluation/eval.py: both; its weight is w).
+    D is 3, or 1 for depth alone. weight: w, default 1. freedom "scale" leaves the shift at 0. If every predicted
+    point is the same the scale is 0 and the shift the mean of the true ones. Sources: recover_scale of
+    GeometryCrafter (arXiv 2504.01016, evaluation/eval.py: scale alone; its weight multiplies the rows, so w is its
+    square) and recover_scale_shift of MotionCrafter (evaluation/eval.py: both; its weight is w).
     """
     if freedom == "none" or not valid.any():
-        return PointFit(1.0, np.zeros(3))
+        return PointFit(1.0, np.zeros(prediction.shape[-1]))
     p, q = prediction[valid].astype(np.float64), reference[valid].astype(np.float64)
     w = np.ones(len(p)) if weight is None else weight[valid].astype(np.float64)
-    mean_p = mean_q = np.zeros(3)
+    mean_p = mean_q = np.zeros(p.shape[-1])
     if freedom == "scale+shift":
         mean_p, mean_q = (w @ points / max(w.sum(), 1e-12) for points in (p, q))
     away_p, away_q = p - mean_p, q - mean_q
@@ -81,6 +81,20 @@ def point_errors(
     relative = error / np.maximum(np.linalg.norm(reference, axis=-1), NEAREST_POINT)
     reason = "no pixel has both a predicted and a reference point"
     return PointErrors(over_frames(relative, valid, reason), over_frames(relative < INLIER, valid, reason))
+
+
+def depth_shares(
+    prediction: Float[np.ndarray, "T H W"], reference: Float[np.ndarray, "T H W"], valid: Bool[np.ndarray, "T H W"]
+) -> PointErrors:
+    """The same of aligned depth [m]: |D - D*| / max(|D*|, .01), and the share with a ratio below 1.25 either way.
+
+    Source: depth_rel_error and depth_inlier_percent of GeometryCrafter and MotionCrafter, evaluation/metrics.py.
+    """
+    reason = "no pixel has both a predicted and a reference depth"
+    mine, theirs = np.abs(prediction), np.abs(reference)
+    relative = np.abs(prediction - reference) / np.maximum(theirs, NEAREST_POINT)
+    ratio = np.maximum(mine / np.maximum(theirs, NEAREST_POINT), theirs / np.maximum(mine, NEAREST_POINT))
+    return PointErrors(over_frames(relative, valid, reason), over_frames(ratio < 1.25, valid, reason))
 
 
 def point_map(world: World4D, start: int = 0) -> Float[np.ndarray, "T H W 3"]:

@@ -71,12 +71,10 @@ def rigid_deviation(points: Float[np.ndarray, "N 3"], moved: Float[np.ndarray, "
     """
     if len(points) < FEWEST_TRACKS:
         return float("nan")
-    kept = np.arange(len(points))
-    for _ in range(2):
-        rotation, shift = best_rigid(points[kept], moved[kept])
-        error = np.linalg.norm(points @ rotation.T + shift - moved, axis=-1)
-        kept = np.argsort(error, kind="stable")[: max(FEWEST_TRACKS, round(KEPT * len(points)))]
-    return float(error[kept].mean())
+    most = max(FEWEST_TRACKS, round(KEPT * len(points)))
+    error = _off_rigid(points, moved, np.arange(len(points)))
+    error = _off_rigid(points, moved, np.argsort(error, kind="stable")[:most])
+    return float(np.sort(error)[:most].mean())
 
 
 def rigidity(prediction: World4D, reference: World4D, *, start: int = 0) -> Measured:
@@ -117,6 +115,12 @@ def rigid_instances(world: World4D) -> list[int]:
     in_rigid = world.meta.get("category") in RIGID_CATEGORIES
     rigid = [int(b["instance"]) for b in bodies if b.get("instance") and ("rotation" in b or in_rigid)]
     return [instance for instance in rigid if rigid.count(instance) == 1]
+
+
+def _off_rigid(points: np.ndarray, moved: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Every point's distance from where the best rigid motion of the kept ones takes it."""
+    rotation, shift = best_rigid(points[kept], moved[kept])
+    return np.linalg.norm(points @ rotation.T + shift - moved, axis=-1)
 
 
 def _inner(mask: np.ndarray) -> np.ndarray:
