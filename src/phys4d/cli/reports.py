@@ -48,7 +48,7 @@ def evaluate(
         out: folder of the report.
         model: a name or a folder; it makes (or lifts) a world for each world of --data, or what a suite asks for.
         data: data set with the references.
-        prediction: a data set, a world folder, or a folder of world folders.
+        prediction: a data set, a world, or a folder of worlds: world folders, videos, .npz point maps.
         reference: the same, in the same order; folders of worlds pair up by their names.
         mode: generate: from the reference's first frames; lift: from its RGB.
         lifter: model that reads depth and motion off the RGB, so that models are judged by one instrument.
@@ -88,7 +88,7 @@ def evaluate(
         report = evaluate_suite(suite, request, out)
     elif videos or benchmark or subset or exact or runs != 1 or workers != 1:
         raise InputError("--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME")
-    elif bool(model) == (prediction is not None) or (model and reference) or (prediction and (data or lifter)):
+    elif bool(model) == (prediction is not None) or (model and reference) or (prediction and data):
         raise InputError(_USES)
     elif model:
         if data is None:
@@ -98,7 +98,7 @@ def evaluate(
         )
     else:
         assert prediction is not None
-        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed)
+        report = evaluate_worlds(prediction, reference, out, lifter=lifter or None, limit=limit, seed=seed)
     print(report.table())
     print(out)
 

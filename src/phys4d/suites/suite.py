@@ -46,7 +46,9 @@ SUITES: Registry[Suite] = Registry("suite")
 def suites() -> Registry[Suite]:
     """Every suite by its name."""
     # Imported when first asked for: a suite may need packages that take seconds to load.
-    import phys4d.suites  # noqa: F401
+    import phys4d.suites.point_maps
+    import phys4d.suites.tapvid3d
+    import phys4d.suites.video_depth  # noqa: F401
 
     return SUITES
 
