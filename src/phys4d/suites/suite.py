@@ -46,7 +46,7 @@ SUITES: Registry[Suite] = Registry("suite")
 def suites() -> Registry[Suite]:
     """Every suite by its name."""
     # Imported when first asked for: a suite may need packages that take seconds to load.
-    import phys4d.suites  # noqa: F401
+    import phys4d.suites.physics_iq  # noqa: F401
 
     return SUITES
 
