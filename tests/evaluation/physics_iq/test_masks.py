@@ -66,7 +66,7 @@ def test_masks_come_back_from_the_codec_nearly_as_they_were():
     back = np.stack(list(through_codec(iter(masks), 12, masks.shape[1:])))
     assert back.shape == masks.shape
     wrong = (back > 127) != (masks > 127)
-    assert 0 < np.abs(back.astype(int) - masks).max(), "the codec is lossy"
+    assert np.abs(back.astype(int) - masks).max() > 0, "the codec is lossy"
     assert wrong.mean() < 0.02
 
 

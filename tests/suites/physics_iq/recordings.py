@@ -1,7 +1,7 @@
 """A small benchmark in the public layout of Physics-IQ, with its real names, and generated videos beside it.
 
-Discs fall, roll and stand; the takes differ a little, the generated videos more. Files are lossless (every pixel of
-each plane is stored), so that what is decoded does not depend on an encoder.
+Discs fall, roll and stand; the takes differ a little, the generated videos more. Files are lossless, so that what
+is decoded does not depend on the encoder's choices.
 """
 
 from __future__ import annotations

@@ -65,7 +65,10 @@ class _Table:
         """Every metric of a run or baseline, over all views."""
         rows, variance = self.rows[name], self.rows[OTHER_TAKE]
         means = rows.mean(0)
-        found = {ORIGINAL: original_score(means, variance.mean(0)), VERIFIED: verified_scores(rows, variance).mean()}
+        found = {
+            ORIGINAL: original_score(means, variance.mean(0)),
+            VERIFIED: verified_scores(rows, variance).mean(),
+        }
         return {key: float(value) for key, value in (found | dict(zip(MEASURES, means))).items()}
 
     def interval(self, metric: str, names: Sequence[str], seed: int) -> Interval:

@@ -149,12 +149,12 @@ def read_descriptions(path: Path) -> list[ViewFiles]:
     views = []
     for (stem, view), takes in found.items():
         if set(takes) != set(TAKES):
-            raise InputError(f"{path}: {stem}, {view} has {', '.join(sorted(takes))}; it needs {' and '.join(TAKES)}")
+            raise InputError(
+                f"{path}: {stem}, {view} has {', '.join(sorted(takes))}; it needs {' and '.join(TAKES)}"
+            )
         (first, row), (second, _) = takes["take-1"], takes["take-2"]
         scenario = stem.removeprefix("trimmed-")
-        views.append(
-            ViewFiles(scenario, view, row["category"], row["description"] or "", (first, second), stem)
-        )
+        views.append(ViewFiles(scenario, view, row["category"], row["description"] or "", (first, second), stem))
     return views
 
 
@@ -205,5 +205,5 @@ def _descriptions(folder: Path) -> Path:
             if found:
                 return found[0]
     raise InputError(
-        f"{folder}: no descriptions.csv there, in its folder descriptions, or beside it; it comes with the public code"
+        f"{folder}: no descriptions.csv there, in its folder descriptions, or beside it; the public code has it"
     )

@@ -138,13 +138,17 @@ def _judge_model(request: SuiteRequest, benchmark: Benchmark, views: list[ViewFi
             assert world.rgb is not None
             videos[run] = video_of(world.rgb[: SECONDS * fps])
         found.append(measure(job, videos))
-    told = {"model": request.model, "steps": request.steps, "generated_size": ["x".join(map(str, model.backbone.size))]}
+    told = {
+        "model": request.model,
+        "steps": request.steps,
+        "generated_size": ["x".join(map(str, model.backbone.size))],
+    }
     protocol = _protocol(request, benchmark, jobs, told)
     return summarise(found, runs, protocol, exact=request.exact, seed=request.seed)
 
 
 def frames_of(model: WorldModel, least: int) -> int:
-    """The smallest number of frames from `least` on that a model can make. Raises InputError where none is near."""
+    """The smallest number of frames from `least` on that a model can make. Raises InputError where none is."""
     for frames in range(least, least + 2 * model.backbone.most_frames + 1):
         with contextlib.suppress(InputError):
             return model.check_frames(frames)

@@ -1,6 +1,6 @@
 """The suite `physics-iq-sim`: the protocol of Physics-IQ on simulated scenes, with nothing to download.
 
-Take 1 is a scene as its seed gives it, take 2 a member of its perturbed ensemble, filmed by the same still cameras.
+Take 1 is a scene as its seed gives it, take 2 a member of its perturbed ensemble. Still cameras film both.
 """
 
 from __future__ import annotations
@@ -171,7 +171,10 @@ def measure(
     size = extent[0] // SHRINK, extent[1] // SHRINK
 
     def seen(rgb: np.ndarray) -> Iterator[Glimpse]:
-        frames = [frame if frame.shape[:2] == extent else cv2.resize(frame, extent[::-1], interpolation=cv2.INTER_CUBIC) for frame in rgb]
+        frames = [
+            frame if frame.shape[:2] == extent else cv2.resize(frame, extent[::-1], interpolation=cv2.INTER_CUBIC)
+            for frame in rgb
+        ]
         if not exact:
             return glimpses(frames, size)
         found = MotionMasks()
