@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from phys4d.cli.app import Count, arg, command
-from phys4d.errors import InputError
+from phys4d.errors import InputError, WorkError
 
 _USES = (
     "say what to evaluate: --model M --data DATA, or --prediction DIR [--reference DIR], or --suite NAME, "
@@ -101,6 +101,9 @@ def evaluate(
         report = evaluate_worlds(prediction, reference, out, lifter=lifter or None, limit=limit, seed=seed)
     print(report.table())
     print(out)
+    if skipped := report.protocol.get("skipped"):
+        left_out = "\n".join(f"  {entry['reason']}" for entry in skipped)
+        raise WorkError(f"{len(skipped)} could not be judged and were left out of the report:\n{left_out}")
 
 
 def _given(options: dict[str, Any]) -> str:
