@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int32
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from phys4d.evaluation.alignment import take
 from phys4d.evaluation.chamfer import chamfers, surface_points
@@ -27,8 +28,11 @@ GROWTH = 2
 """Pixels by which a body's mask may grow in a frame, where new surface turns up."""
 WHOLE_AREA = 0.75
 """Share of its usual size below which something hides part of a body."""
+SURE_AREA = 0.4
+"""Share of its usual size that a sphere must show for its centre to be known."""
 ROUND = 0.05
 """A body is round where its visible points leave a sphere by less than this share of the radius."""
+_SQUARE = np.ones((3, 3), np.uint8)
 OUTLIER = 0.2
 """Points farther off a sphere than this share of its radius are not of its surface."""
 FROZEN = 0.1
@@ -48,7 +52,7 @@ class Body:
     """A body over time.
 
     centre (T,3) [m] in the reference's world axes, NaN where it is not seen. whole (T,): seen, and neither cut by
-    the picture's border nor hidden in part. size (T,) [m]: radius of the disc with the silhouette's area, NaN
+    the picture's border nor hidden in part. sure (T,): its centre is known, for a sphere also from a part. size (T,) [m]: radius of the disc with the silhouette's area, NaN
     where it is not seen. mass [kg], where it is known.
     """
 
@@ -57,13 +61,14 @@ class Body:
     mass: float | None
     centre: Float[np.ndarray, "T 3"]
     whole: Bool[np.ndarray, "T"]
+    sure: Bool[np.ndarray, "T"]
     size: Float[np.ndarray, "T"]
     shape: Shape
 
     @property
     def travel(self) -> float:
-        """The farthest that it comes from where it is first whole [m]; 0 where it never is."""
-        seen = self.centre[self.whole]
+        """The farthest that it comes from where it is first surely seen [m]; 0 where it never is."""
+        seen = self.centre[self.sure]
         return float(np.linalg.norm(seen - seen[0], axis=-1).max()) if len(seen) else 0.0
 
 
@@ -86,6 +91,7 @@ def propagate(
     flow: Float[np.ndarray, "T-1 H W 2"],
     visible: Bool[np.ndarray, "T-1 H W"] | None,
     candidates: Bool[np.ndarray, "T H W"],
+    points: Float[np.ndarray, "T H W 3"],
     *,
     start: int = 0,
     newcomers: bool = False,
@@ -93,19 +99,22 @@ def propagate(
     """Carry instance ids along the flow [px] from frame `start` on; 0 before it.
 
     candidates: pixels that may belong to a body; a mask grows into those beside it, and loses what is none where
-    most of it are. A body that has been lost (hidden, or gone faster than its flow says) is found again as the part of the
-    candidates that nobody claims and that is nearest to where it would have got to. newcomers: parts that no lost
-    body explains become bodies of their own.
+    most of it are. Between bodies that meet in the picture, a pixel is that one's whose moved surface is nearest to
+    its point [m]. A body that has been lost (hidden, or gone faster than its flow says) is found again as the part
+    of the candidates that nobody claims and that is nearest to where it would have got to. newcomers: parts that no
+    lost body explains become bodies of their own.
     """
     labels = np.zeros((len(candidates), *seeds.shape), np.int32)
-    labels[start] = seeds
     seen: dict[int, list[tuple[int, np.ndarray, int]]] = {}
-    if newcomers:
-        _adopt(labels, candidates, start, seen, newcomers)
     for t in range(start, len(labels)):
-        if t > start:
-            labels[t] = _carried(labels[t - 1], flow[t - 1], None if visible is None else visible[t - 1])
-            labels[t] = _fitted(labels[t], candidates[t])
+        if t == start:
+            labels[t] = seeds
+            for instance in np.unique(seeds[seeds > 0]):
+                labels[t][(seeds == instance) & ~_outstanding(seeds == instance, candidates[t])] = 0
+        else:
+            shown = (labels[t - 1] > 0) if visible is None else (labels[t - 1] > 0) & visible[t - 1]
+            labels[t] = _carried(labels[t - 1], shown, flow[t - 1], candidates[t], points[t - 1 : t + 1])
+        if newcomers or t > start:
             _adopt(labels, candidates, t, seen, newcomers)
         for instance in np.unique(labels[t][labels[t] > 0]):
             place = np.argwhere(labels[t] == instance)
@@ -114,31 +123,38 @@ def propagate(
     return labels
 
 
-def _carried(labels: np.ndarray, flow: np.ndarray, visible: np.ndarray | None) -> np.ndarray:
-    row, column = np.nonzero((labels > 0) if visible is None else (labels > 0) & visible)
-    ids = labels[row, column]
+def _carried(
+    labels: np.ndarray, shown: np.ndarray, flow: np.ndarray, candidates: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    row, column = np.nonzero(shown)
     target = np.floor(np.stack([row, column], axis=-1) + 0.5 + flow[row, column, ::-1]).astype(int)
     inside = ((target >= 0) & (target < labels.shape)).all(-1)
-    later = np.zeros_like(labels)
-    later[tuple(target[inside].T)] = ids[inside]
-    for instance in np.unique(ids[inside]):
-        mask = np.pad((later == instance).astype(np.uint8), 2)
-        closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2] > 0
-        later[closed & (later == 0)] = instance
+    row, column, target = row[inside], column[inside], target[inside]
+    later, ids = np.zeros_like(labels), labels[row, column]
+    if not len(ids):
+        return later
+    later[tuple(target.T)] = ids
+    surface = points[0][row, column]
+    landed = points[1][tuple(target.T)]
+    for instance in np.unique(ids):
+        mine = ids == instance
+        surface[mine] += np.median(landed[mine] - surface[mine], axis=0)
+        closed = cv2.morphologyEx(np.pad((later == instance).astype(np.uint8), 2), cv2.MORPH_CLOSE, _SQUARE)
+        later[(closed[2:-2, 2:-2] > 0) & (later == 0)] = instance
+    near = candidates & (cv2.distanceTransform((later == 0).astype(np.uint8), cv2.DIST_L2, 5) <= GROWTH)
+    near &= np.isfinite(points[1]).all(-1)
+    known = np.isfinite(surface).all(-1)
+    if near.any() and known.any():
+        later[near] = ids[known][KDTree(surface[known]).query(points[1][near])[1]]
+    for instance in np.unique(later[later > 0]):
+        later[(later == instance) & ~_outstanding(later == instance, candidates)] = 0
     return later
 
 
-def _fitted(labels: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    if not labels.any() or not candidates.any():
-        return labels
-    away, (row, column) = ndimage.distance_transform_edt(labels == 0, return_indices=True)  # type: ignore[misc]
-    near = np.where(candidates & (away <= GROWTH), labels[row, column], labels)
-    for instance in np.unique(near[near > 0]):
-        mine = near == instance
-        # What rests may not stand out at all; then there is only the flow to go by.
-        if (mine & candidates).sum() > mine.sum() / 2:
-            near[mine & ~candidates] = 0
-    return near
+def _outstanding(mask: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """The part of a body that stands out; all of it where most does not, as of one that rests."""
+    part = mask & candidates
+    return part if part.sum() > mask.sum() / 2 else mask
 
 
 def _adopt(
@@ -247,14 +263,16 @@ def read_body(
         clear[t] = not border and not hidden
     if not clear.any():
         return None
-    whole = clear & (np.nan_to_num(size) ** 2 > WHOLE_AREA * np.median(size[clear]) ** 2)
+    share = np.nan_to_num(size) ** 2 / np.median(size[clear]) ** 2
+    whole = clear & (share > WHOLE_AREA)
     chosen = np.flatnonzero(whole)
     if shape is None:
         shape = shape_of([points[t][mask[t]] for t in chosen], list(size[chosen]))
     centre = np.full((frames, 3), np.nan)
     for t in np.flatnonzero(np.isfinite(size)):
         centre[t] = centre_of(points[t][mask[t]], camera.world_from_camera[t, :3, 3].astype(np.float64), shape)
-    return Body(name, instance, mass, centre, whole, size, shape)
+    sure = whole | (share > SURE_AREA) if shape.round else whole
+    return Body(name, instance, mass, centre, whole, sure, size, shape)
 
 
 def labels_of(pair: Pair) -> Int32[np.ndarray, "T H W"] | None:
@@ -264,6 +282,8 @@ def labels_of(pair: Pair) -> Int32[np.ndarray, "T H W"] | None:
     world alone without segmentation: what moves, by its scene flow. None where nothing tells.
     """
     world, start = pair.prediction, pair.steps.start
+    if world.depth is None or world.camera is None:
+        return None
     if not pair.has_reference:
         if world.segmentation is not None:
             return world.segmentation
@@ -272,7 +292,7 @@ def labels_of(pair: Pair) -> Int32[np.ndarray, "T H W"] | None:
         moves = np.linalg.norm(world.scene_flow, axis=-1) > MOVING
         moves = np.concatenate([moves, np.zeros_like(moves[:1])])
         first = np.zeros(moves.shape[1:], np.int32)
-        return propagate(first, world.flow, world.visible, moves, newcomers=True)
+        return propagate(first, world.flow, world.visible, moves, surface_points(world), newcomers=True)
     truth = pair.reference.segmentation
     if truth is None:
         return None
@@ -283,7 +303,8 @@ def labels_of(pair: Pair) -> Int32[np.ndarray, "T H W"] | None:
     known = [body["instance"] for body in _told(pair.reference).values()]
     moving = np.unique(truth[pair.truth.moving])
     seeds = np.where(np.isin(truth[start], [*known, *moving]), truth[start], 0).astype(np.int32)
-    return propagate(seeds, world.flow, world.visible, pair.once(chamfers).moving, start=start)
+    out = pair.once(chamfers).moving
+    return propagate(seeds, world.flow, world.visible, out, surface_points(world), start=start)
 
 
 def _matched(mine: np.ndarray, truth: np.ndarray, start: int) -> np.ndarray:
@@ -328,12 +349,25 @@ def followed(pair: Pair) -> list[Followed]:
         return [Followed(body, body) for body in alone if body is not None]
     pairs = []
     for instance, truth in known.items():
-        body = read_body(
-            world, points, labels == instance, name=truth.name, instance=instance, mass=truth.mass, shape=truth.shape
-        )
-        if body is not None:
-            pairs.append(Followed(body, truth))
+        told: dict[str, Any] = {
+            "name": truth.name, "instance": instance, "mass": truth.mass, "shape": truth.shape
+        }  # fmt: skip
+        body = read_body(world, points, labels == instance, **told)
+        if body is None:
+            continue
+        if pair.has_reference and world.segmentation is None:
+            # What is found as standing out from the background is held against what truly does.
+            (ids,) = take(pair.reference, "segmentation")
+            stands = pair.once(chamfers).moving_true
+            masks = [_outstanding(frame == instance, out) for frame, out in zip(ids, stands)]
+            seen = read_body(pair.reference, pair.once_for_truth(_truth_points), np.stack(masks), **told)
+            truth = seen or truth
+        pairs.append(Followed(body, truth))
     return pairs
+
+
+def _truth_points(truth: Truth) -> np.ndarray:
+    return surface_points(truth.world)
 
 
 def knower(pair: Pair) -> World4D:

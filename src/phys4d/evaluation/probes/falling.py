@@ -47,8 +47,8 @@ def falls_from_rest(
 ) -> list[tuple[int, int]]:
     """Runs of frames start..stop-1 in which a body that stood still goes down, faster from frame to frame.
 
-    Read from the path alone. It stands still where it begins the clip, or has gone by less than `least` [m] in the
-    frame before; it comes down by more than that in the end, without a rise on the way.
+    Read from the path alone. It stood where it has gone by less than half of `least` [m] in the two frames before (what
+    falls from the first frame on may have been thrown), and comes down by more than twice that.
     """
     height = centre @ up
     runs, start = [], None
@@ -59,7 +59,8 @@ def falls_from_rest(
             falling = height[t] - height[t + 1] > height[t - 1] - height[t] - least / 2
         if falling and start is None:
             # Neither thrown down before, nor coming to the top of a throw: it was there, and not moving.
-            stood = t == 0 or (known[t - 1] and abs(height[t] - height[t - 1]) < least / 2)
+            before = slice(max(t - 2, 0), t + 1)
+            stood = t > 1 and known[before].all() and np.ptp(height[before]) < least / 2
             start = t if stood else None
         elif not falling and start is not None:
             if t - start + 1 >= FEWEST_FRAMES and height[start] - height[t] > 2 * least:
@@ -92,7 +93,7 @@ def galileo_error(pair: Pair) -> Measured:
     if known is None:
         for body in bodies:
             pixel = _pixel(pair.prediction, body)
-            for start, stop in falls_from_rest(body.mine.centre, body.mine.whole, -down, PIXELS * pixel):
+            for start, stop in falls_from_rest(body.mine.centre, body.mine.sure, -down, PIXELS * pixel):
                 falls += 1
                 error = _error(body, Flight(body.mine.instance, start, stop), down, None)
                 if error is not None:
@@ -106,17 +107,20 @@ def galileo_error(pair: Pair) -> Measured:
 
 def _error(body: Followed, flight: Flight, down: np.ndarray, true_drop: float | None) -> float | None:
     at = slice(flight.start + 1, flight.stop)
-    if not body.mine.whole[flight.start]:
+    if not body.mine.sure[flight.start]:
         return None
     drop = (body.mine.centre[at] - body.mine.centre[flight.start]) @ down
     time = np.arange(1, flight.stop - flight.start, dtype=np.float64)
-    known = body.mine.whole[at] & np.isfinite(drop)
+    known = body.mine.sure[at] & np.isfinite(drop)
     if known.any() and true_drop is not None and drop[known].max() < FALLS * true_drop:
         return 1.0
     # Early drops are smaller than what a pixel can tell.
     late = known & (time >= time[-1] / 2)
-    exponent = fall_exponent(np.nan_to_num(drop), time, late)
-    return None if exponent is None else min(abs(exponent / 2 - 1), 1.0)
+    # A path alone does not say when, within a frame, the body was let go.
+    releases = [0.0] if true_drop is not None else np.linspace(0, 0.95, 20)
+    found = [fall_exponent(np.nan_to_num(drop), time - release, late) for release in releases]
+    errors = [min(abs(exponent / 2 - 1), 1.0) for exponent in found if exponent is not None]
+    return min(errors, default=None)
 
 
 def _falls_of(world: World4D, down: np.ndarray) -> list[tuple[Flight, float]] | None:
@@ -146,7 +150,7 @@ def _down(world: World4D) -> np.ndarray:
 def _pixel(world: World4D, body: Followed) -> float:
     """How wide a pixel is at the body [m]."""
     assert world.camera is not None
-    seen = np.flatnonzero(body.mine.whole)[0]
+    seen = np.flatnonzero(body.mine.sure)[0]
     pose, k = world.camera.world_from_camera[seen], world.camera.intrinsics[seen]
     return float((body.mine.centre[seen] - pose[:3, 3]) @ pose[:3, 2] / k[0, 0])
 

@@ -139,7 +139,7 @@ def _momentum(contact: Contact, bodies: list[Followed], told: list[dict[str, Any
         around = (contact.before - 1 + shift, contact.after + shift)
         if around[0] < 0 or around[1] + 1 >= len(bodies[0].mine.centre):
             continue
-        if not all(body.mine.whole[at : at + 2].all() for body in bodies for at in around):
+        if not all(body.mine.sure[at : at + 2].all() for body in bodies for at in around):
             continue
         mine = [np.stack([_speed(body.mine.centre, at, fps) for body in bodies]) for at in around]
         if masses @ np.linalg.norm(mine[0], axis=-1) < ARRIVES * carried:
@@ -154,7 +154,7 @@ def energy_error(pair: Pair) -> Measured:
 
     Energy of translation and height alone, for a view does not tell spin well; so what rolls only seems to lose
     energy on its way down. scale: the largest kinetic energy of the true paths. Not judged where the bodies stand
-    still although they should move. coverage: share of the intervals in which every body that moves is whole.
+    still although they should move. coverage: share of the intervals in which the centre of every body that moves is known.
     """
     told = knower(pair)
     physics = told.meta.get("physics")
@@ -178,10 +178,10 @@ def energy_error(pair: Pair) -> Measured:
     kinetic = 0.5 * masses @ np.square(np.diff(true, axis=1) * told.fps).sum(-1)
     mine = np.stack([b.mine.centre for b in moving])
     energy = mechanical_energy(mine, masses, down, told.fps)
-    whole = np.stack([b.mine.whole for b in moving]).all(0)
-    judged = (whole[1:] & whole[:-1])[pair.steps]
+    sure = np.stack([b.mine.sure for b in moving]).all(0)
+    judged = (sure[1:] & sure[:-1])[pair.steps]
     if judged.sum() < 2 or kinetic.max() <= 0:
-        return nothing("the bodies are never whole at the same time")
+        return nothing("the bodies are never surely seen at the same time")
     return Measured(energy_rise(energy[pair.steps][judged], float(kinetic.max())), float(judged.mean()))
 
 
@@ -241,11 +241,11 @@ def restitution_error(pair: Pair) -> Measured:
 def _bounce(
     body: Followed, contact: Contact, true: tuple[np.ndarray, np.ndarray], normal: np.ndarray, fps: float
 ) -> float:
-    centre, whole = body.mine.centre, body.mine.whole
+    centre, sure = body.mine.centre, body.mine.sure
     best, kick = math.nan, -math.inf
     for shift in range(-EARLY_OR_LATE, EARLY_OR_LATE + 1):
         around = (contact.before - 1 + shift, contact.after + shift)
-        if around[0] < 0 or around[1] + 1 >= len(centre) or not all(whole[at : at + 2].all() for at in around):
+        if around[0] < 0 or around[1] + 1 >= len(centre) or not all(sure[at : at + 2].all() for at in around):
             continue
         mine = [_speed(centre, at, fps) for at in around]
         turned = float((mine[1] - mine[0]) @ normal)

@@ -12,30 +12,35 @@ from phys4d.evaluation.measure import Measured, Metric, Pair, Truth, nothing, of
 from phys4d.evaluation.probes.bodies import FEWEST_PIXELS, bodies_of, followed, movable
 
 PATCHES = 16
-"""Nearest patches of the background that are asked whether they lie inside a sphere."""
-AGREE = 3
-"""Patches that must agree: the normals at a silhouette are wrong, and few."""
+"""Nearest points of the background that tell what surface is below a sphere."""
+FLAT = 0.1
+"""They are a plane where they leave it by no more than this share of the radius."""
 OUT, PRESENT = 0.5, 0.25
 """A body is out where it shows this share of its usual size; something is there where it shows that share."""
 
 
 def overlap_with_support(
-    centre: Float[np.ndarray, "3"], radius: float, support: Background
+    centre: Float[np.ndarray, "3"], radius: float, support: Background, eye: Float[np.ndarray, "3"]
 ) -> float:
-    """How deep a sphere reaches into the background [m]; 0 where it does not.
+    """How deep a sphere reaches into the background, as seen from `eye` [m]; 0 where it does not.
 
-    From the planes of the nearest patches that a camera saw, as far as each reaches; what no frame shows cannot
-    be reached into, so that the overlap comes out too small rather than too large.
+    The nearest points that a camera saw are one plane, of which as much is there as they reach; where they are not
+    (an edge, a corner), points inside the sphere. What no frame shows cannot be reached into, so that the overlap
+    comes out too small rather than too large.
     """
     count = min(PATCHES, len(support.points))
     distance, index = support.tree.query(centre, k=count)
     distance, index = np.atleast_1d(distance), np.atleast_1d(index)
-    # Normals of the background point away from the camera.
-    off = -((centre - support.points[index]) * support.normals[index]).sum(-1)
-    aside = np.maximum(np.sqrt(np.maximum(np.square(distance) - np.square(off), 0)) - support.reach[index], 0)
-    signed = np.where(aside > 0, np.hypot(off, aside), off)
-    depths = np.sort(np.maximum(radius - signed, 0))[::-1]
-    return float(depths[min(AGREE, count) - 1])
+    points = support.points[index]
+    middle = points.mean(0)
+    *_, (*_, normal) = np.linalg.svd(points - middle)
+    if count < 4 or np.abs((points - middle) @ normal).max() > FLAT * radius:
+        return max(radius - float(distance[0]), 0.0)
+    normal = normal if (eye - middle) @ normal > 0 else -normal
+    off = float((centre - middle) @ normal)
+    foot = centre - off * normal
+    aside = max(float(np.linalg.norm(points - foot, axis=-1).min()) - float(np.median(support.reach[index])) / 2, 0.0)
+    return max(radius - (float(np.hypot(off, aside)) if aside > 0 else off), 0.0)
 
 
 def overlap_of_spheres(
@@ -59,15 +64,21 @@ def penetration(pair: Pair) -> Measured:
     if not bodies:
         return nothing("nothing moves in the prediction, though it should")
     support = pair.once_for_truth(background) if pair.has_reference else _own_background(pair)
+    (camera,) = take(pair.prediction, "camera")
     frames = len(bodies[0].mine.centre)
     depth = np.full((len(bodies), frames), np.nan)
     for row, body in enumerate(bodies):
-        for t in np.flatnonzero(np.isfinite(body.mine.centre).all(-1)):
+        for t in np.flatnonzero(body.mine.sure):
             radius = body.truth.shape.radius
-            depth[row, t] = 0.0 if support is None else overlap_with_support(body.mine.centre[t], radius, support)
+            eye = camera.world_from_camera[t, :3, 3]
+            if support is None:
+                depth[row, t] = 0.0
+            else:
+                depth[row, t] = overlap_with_support(body.mine.centre[t], radius, support, eye)
         for other, theirs in enumerate(bodies[:row]):
             radii = (body.truth.shape.radius, theirs.truth.shape.radius)
             both = overlap_of_spheres(body.mine.centre, theirs.mine.centre, radii)
+            both[~(body.mine.sure & theirs.mine.sure)] = np.nan
             for place in (row, other):
                 depth[place] = np.fmax(depth[place], both)
     depth[:, : pair.start] = np.nan
