@@ -61,7 +61,7 @@ def falls_from_rest(
             # Neither thrown down before, nor coming to the top of a throw: it was there, and not moving.
             before = slice(max(t - 2, 0), t + 1)
             stood = t > 1 and known[before].all() and np.ptp(height[before]) < least / 2
-            start = t if stood else None
+            start = t if stood and height[t] - height[t + 1] > least / 40 else None
         elif not falling and start is not None:
             if t - start + 1 >= FEWEST_FRAMES and height[start] - height[t] > 2 * least:
                 runs.append((start, t + 1))
