@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +31,7 @@ from phys4d.world import World4D
 NEEDS = ("rgb", "depth", "scene_flow", "segmentation", "camera")
 COVERED = 0.5
 """Share of a pixel that a moved surface must cover to be seen there."""
+_SQUARE = np.ones((3, 3), np.uint8)
 LOOKS = 5
 """Frames, evenly from the clip, that may tell what is behind a body."""
 
@@ -72,13 +74,14 @@ def retell(world: World4D, edits: Mapping[int, Edit]) -> World4D:
         "rgb": rgb.copy(), "depth": depth.copy(), "segmentation": ids.copy(),
         "scene_flow": np.concatenate([moved, np.zeros_like(moved[:1])]),
     }  # fmt: skip
-    still = ~np.isin(ids, list(edits)) & (depth > 0)
+    rims = np.stack([_with_rim(np.isin(frame, list(edits)), frame) for frame in ids])
+    still = ~rims & (depth > 0)
     frames = len(depth)
     for t in range(frames):
         touched = {i: edit for i, edit in edits.items() if not edit.leaves(t)}
         if not touched:
             continue
-        hole = np.isin(ids[t], list(touched))
+        hole = _with_rim(np.isin(ids[t], list(touched)), ids[t])
         _fill(new, t, hole, points, still, rgb, k, pose)
         for instance, edit in touched.items():
             source = int(edit.source[t])
@@ -99,6 +102,11 @@ def retell(world: World4D, edits: Mapping[int, Edit]) -> World4D:
     return dataclasses.replace(
         world, **values, flow=flow, visible=seen, tracks=None, track_visibility=None, confidence=None, meta=meta
     )
+
+
+def _with_rim(mask: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """A body's pixels, and the background's beside them, which share its colour."""
+    return mask | ((ids == 0) & (cv2.dilate(mask.astype(np.uint8), _SQUARE) > 0))
 
 
 def _means(points: np.ndarray, ids: np.ndarray, edits: Mapping[int, Edit]) -> dict[int, np.ndarray]:
@@ -170,7 +178,10 @@ def _draw(
     flow = pixel - pixel_centres(*mask.shape, dtype=pixel.dtype)
     drawn, cover = forward_warp(payload, torch.where(front[..., None] > 0, flow, 0), front)
     drawn, depth = drawn.numpy(), new["depth"][t]
-    seen = (cover.numpy() > COVERED) & ((depth <= 0) | (drawn[..., -1] < depth))
+    # What grows, or comes nearer, has gaps between its splats.
+    closed = cv2.morphologyEx(np.pad((cover.numpy() > COVERED).astype(np.uint8), 2), cv2.MORPH_CLOSE, _SQUARE)
+    covered = (closed[2:-2, 2:-2] > 0) & (cover.numpy() > 0)
+    seen = covered & ((depth <= 0) | (drawn[..., -1] < depth))
     new["rgb"][t][seen] = drawn[seen][:, :3].round().clip(0, 255)
     new["scene_flow"][t][seen] = drawn[seen][:, 3:6]
     new["depth"][t][seen] = drawn[seen][:, -1]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from scipy.interpolate import Akima1DInterpolator
 
 from phys4d.errors import InputError, Registry
 from phys4d.evaluation.alignment import take
@@ -85,7 +86,8 @@ def weak_gravity(world: World4D, dose: float) -> World4D:
     paths = _paths(world)
     edits = {}
     for instance, path in paths.items():
-        between = np.stack([np.interp(time, np.arange(len(path)), path[:, axis]) for axis in range(3)], axis=-1)
+        # Exact on parabolas, and no farther off than its neighbours at a bounce.
+        between = Akima1DInterpolator(np.arange(len(path)), path)(time) if len(path) > 2 else path[whole]
         edits[instance] = _moved(_at(Edit.none(world.frames), whole), between - path[whole])
     return retell(world, edits) if dose else world
 

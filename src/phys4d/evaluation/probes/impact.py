@@ -150,7 +150,7 @@ def _momentum(contact: Contact, bodies: list[Followed], told: list[dict[str, Any
 
 
 def energy_error(pair: Pair) -> Measured:
-    """`energy_rise` of the followed bodies in a scene that nothing drives.
+    """`energy_rise`, at most 1, of the followed bodies in a scene that nothing drives.
 
     Energy of translation and height alone, for a view does not tell spin well; so what rolls only seems to lose
     energy on its way down. scale: the largest kinetic energy of the true paths. Not judged where the bodies stand
@@ -182,7 +182,8 @@ def energy_error(pair: Pair) -> Measured:
     judged = (sure[1:] & sure[:-1])[pair.steps]
     if judged.sum() < 2 or kinetic.max() <= 0:
         return nothing("the bodies are never surely seen at the same time")
-    return Measured(energy_rise(energy[pair.steps][judged], float(kinetic.max())), float(judged.mean()))
+    rise = energy_rise(energy[pair.steps][judged], float(kinetic.max()))
+    return Measured(min(rise, 1.0), float(judged.mean()))
 
 
 def mechanical_energy(
