@@ -178,8 +178,11 @@ def _draw(
     flow = pixel - pixel_centres(*mask.shape, dtype=pixel.dtype)
     drawn, cover = forward_warp(payload, torch.where(front[..., None] > 0, flow, 0), front)
     drawn, depth = drawn.numpy(), new["depth"][t]
-    # What grows, or comes nearer, has gaps between its splats.
-    closed = cv2.morphologyEx(np.pad((cover.numpy() > COVERED).astype(np.uint8), 2), cv2.MORPH_CLOSE, _SQUARE)
+    # What grows, or comes nearer, is spread thinner, and has gaps between its splats.
+    _, before = project(transform_points(invert_rigid(pose[source]), torch.from_numpy(points[source])), k[source])
+    larger = float(edit.scale[t] * before[front > 0].mean() / front[front > 0].mean()) if (front > 0).any() else 1.0
+    enough = (cover.numpy() > COVERED / max(larger, 1.0) ** 2).astype(np.uint8)
+    closed = cv2.morphologyEx(np.pad(enough, 2), cv2.MORPH_CLOSE, _SQUARE)
     covered = (closed[2:-2, 2:-2] > 0) & (cover.numpy() > 0)
     seen = covered & ((depth <= 0) | (drawn[..., -1] < depth))
     new["rgb"][t][seen] = drawn[seen][:, :3].round().clip(0, 255)

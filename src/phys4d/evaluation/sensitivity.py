@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from phys4d.evaluation.evaluate import METRICS
 from phys4d.evaluation.measure import Pair, Truth
@@ -20,8 +21,16 @@ from phys4d.world import World4D
 
 DOSES = (0.25, 0.5, 1.0)
 SIZE = (64, 64)
+COLUMNS = (
+    "gravity_error", "galileo_error", "momentum_error", "energy_error", "restitution_error", "penetration",
+    "permanence_error", "volume_error", "chamfer_dynamic", "scene_flow_epe", "flow_epe_moving", "object_iou",
+    "abs_rel", "tae", "depth_warp_l1", "mask_iou", "sharpness", "psnr",
+)  # fmt: skip
+"""The metrics of the published table."""
 STAGES: dict[str, dict[str, object]] = {
     "fall": {"scene": "ball_drop", "seed": 11, "camera": "static"},
+    # Without its bounce, which comes later under a weaker gravity.
+    "free fall": {"scene": "ball_drop", "seed": 11, "camera": "static", "fps": 24.0, "frames": 11},
     "collision": {"scene": "ball_collide", "seed": 12, "camera": "static"},
     "occlusion": {"scene": "roll_behind_box", "seed": 11, "camera": "static"},
     "fast": {"scene": "projectile", "seed": 13, "camera": "static"},
@@ -33,22 +42,24 @@ STAGES: dict[str, dict[str, object]] = {
 TOLERANCES = {
     "psnr": 0.5, "sharpness": 0.02, "mask_iou": 0.05, "object_iou": 0.05, "chamfer_dynamic": 0.005,
     "scene_flow_epe": 0.002, "flow_epe_moving": 0.05, "tae": 0.1, "depth_warp_l1": 0.002, "abs_rel": 0.002,
+    "galileo_error": 0.02,
 }  # fmt: skip
-"""What counts as unmoved, for metrics whose tolerance true worlds have not told: of a copy they would all be 0."""
+"""What counts as unmoved, where true worlds have not told it, or less than retelling one costs: between two frames a
+body's place is interpolated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """A violation on a stage. sees: metrics that get worse with every dose. blind: those that stay as they are."""
+    """A violation on a stage. sees: metrics that get worse with every dose. unmoved: those that stay as they are."""
 
     violation: str
     stage: str
     sees: tuple[str, ...]
-    blind: tuple[str, ...]
+    unmoved: tuple[str, ...]
 
 
-def _row(violation: str, stage: str, sees: str, blind: str) -> Expectation:
-    return Expectation(violation, stage, tuple(sees.split()), tuple(blind.split()))
+def _row(violation: str, stage: str, sees: str, unmoved: str) -> Expectation:
+    return Expectation(violation, stage, tuple(sees.split()), tuple(unmoved.split()))
 
 
 _PATH = "chamfer_dynamic scene_flow_epe flow_epe_moving object_iou"
@@ -59,7 +70,7 @@ EXPECTED = (
     _row("floating", "fall", f"energy_error gravity_error {_PATH}", "penetration tae"),
     _row("interpenetration", "collision", f"penetration {_PATH}", "tae"),
     _row("time_reversed", "fall", f"energy_error restitution_error {_PATH}", "penetration tae"),
-    _row("weak_gravity", "fall", f"gravity_error {_PATH}", "galileo_error penetration tae"),
+    _row("weak_gravity", "free fall", f"gravity_error {_PATH}", "galileo_error penetration tae"),
     _row("jitter", "fall", f"energy_error restitution_error {_PATH}", "tae"),
     _row("vanished", "occlusion", "permanence_error chamfer_dynamic object_iou", "tae"),
     _row("frozen", "occlusion", "permanence_error chamfer_dynamic", "tae"),
@@ -80,8 +91,8 @@ LEGAL = {
 @functools.cache
 def stage(name: str) -> Truth:
     """A stage's world, simulated once."""
-    options = dict(STAGES[name])
-    return Truth(simulate(str(options.pop("scene")), size=SIZE, frames=17, **options))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"size": SIZE, "frames": 17, **STAGES[name]}
+    return Truth(simulate(**options))
 
 
 def as_prediction(world: World4D) -> World4D:
@@ -104,7 +115,8 @@ def sweep(violation: str, on: str, metrics: Sequence[str], doses: Sequence[float
 
 def allowed(metric: str) -> float:
     """By how much a metric may move without a reason."""
-    return tolerance(metric, SIZE) if metric in measured()[str(SIZE[0])] else TOLERANCES[metric]
+    told = tolerance(metric, SIZE) if metric in measured()[str(SIZE[0])] else 0.0
+    return max(told, TOLERANCES.get(metric, 0.0))
 
 
 def badness(metric: str, value: float) -> float:
@@ -113,10 +125,10 @@ def badness(metric: str, value: float) -> float:
 
 
 def verdict(metric: str, values: Sequence[float]) -> str:
-    """"sees", "blind", "unmoved" or "unmeasured" for a metric's values at growing doses, the first without any.
+    """What a metric's values say, at growing doses, the first without any: sees, unmoved, confused or unmeasured.
 
-    It sees a violation where it gets worse with every dose, within what is allowed, and by more than that in the
-    end; it is unmoved where no dose moves it by more; it is blind, or confused, where it does anything else.
+    It sees a violation where no dose makes it better, and the last makes it worse by more than is allowed; it is
+    unmoved where no dose moves it by more than that; it is confused where it does anything else.
     """
     if not all(math.isfinite(value) for value in values):
         return "unmeasured"
@@ -124,4 +136,4 @@ def verdict(metric: str, values: Sequence[float]) -> str:
     if max(abs(b - bad[0]) for b in bad) <= slack:
         return "unmoved"
     grows = all(later >= earlier - slack / 2 for earlier, later in zip(bad, bad[1:]))
-    return "sees" if grows and bad[-1] > bad[0] + slack else "blind"
+    return "sees" if grows and bad[-1] > bad[0] + slack else "confused"

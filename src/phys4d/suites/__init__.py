@@ -5,6 +5,7 @@ A suite is a function of a `SuiteRequest` that returns a `Report`; its arithmeti
 `@SUITES.register("name")`, and import it in `suites`.
 """
 
+from phys4d.suites import horizon
 from phys4d.suites.suite import SUITES, Suite, SuiteRequest, suite_of, suites
 
-__all__ = ["SUITES", "Suite", "SuiteRequest", "suite_of", "suites"]
+__all__ = ["SUITES", "Suite", "SuiteRequest", "horizon", "suite_of", "suites"]
