@@ -3,8 +3,9 @@
     python benchmarks/tolerances.py [--write]
 
 Simulates scenes, each with two perturbed repetitions, and probes them without their segmentation, tracks and meta,
-as predictions: a world against itself (the instrument's error) and a repetition against the scene (what the physics
-leaves open besides). Prints medians and 95th percentiles; --write stores them where the package reads them.
+as predictions: a world against itself (the instrument's error) and a repetition against the scene (what the
+physics leaves open besides). Prints medians and 95th percentiles; --write stores them where the package reads
+them.
 """
 
 from __future__ import annotations

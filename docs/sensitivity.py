@@ -1,6 +1,6 @@
 """Print the sensitivity table: which violation moves which metric, measured now.
 
-    python docs/sensitivity.py [--doses]
+python docs/sensitivity.py [--doses]
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def main() -> None:
         print()
         for (violation, on), values in found.items():
             for name, series in values.items():
-                print(f"{violation:17}{on:10}{name:18}{'  '.join(f'{v:9.4f}' for v in series)}  {allowed(name):.4f}")
+                print(
+                    f"{violation:17}{on:10}{name:18}{'  '.join(f'{v:9.4f}' for v in series)}  {allowed(name):.4f}"
+                )
 
 
 def _perfect(metric: str) -> float:

@@ -71,7 +71,7 @@ def test_weak_gravity_is_half_the_gravity():
 
 
 def test_what_cannot_be_broken_says_why():
-    with pytest.raises(InputError, match="unknown violation 'telport'. Did you mean 'teleport'"):
+    with pytest.raises(InputError, match=r"unknown violation 'telport'\. Did you mean 'teleport'"):
         violate(WORLD, "telport", 1.0)
     with pytest.raises(InputError, match="between 0 and 1"):
         violate(WORLD, "teleport", 2.0)

@@ -44,7 +44,8 @@ class Horizon:
 
 
 def as_loss(name: str, curve: Sequence[float] | Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
-    """A metric's curve such that 0 is perfect: 1 - x of shares, the mean squared error (range 0..1) of PSNR [dB]."""
+    """A metric's curve such that 0 is perfect: 1 - x of shares, the mean squared error (range 0..1) of PSNR
+    [dB]."""
     values = np.asarray(curve, dtype=np.float64)
     if name == "psnr":
         return 10 ** (-values / 10)
@@ -99,7 +100,9 @@ def horizon_curves(
     worlds = [prediction, *ensemble]
     context = context_frames
     if context is None:
-        context = int(reference.meta.get("context_frames") or 1) if prediction.meta.get("mode") == "generate" else 0
+        context = (
+            int(reference.meta.get("context_frames") or 1) if prediction.meta.get("mode") == "generate" else 0
+        )
     report = evaluate(
         worlds, [reference] * len(worlds), baselines=False, context_frames=context, seed=seed, metrics=metrics
     )

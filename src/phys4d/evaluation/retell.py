@@ -62,9 +62,9 @@ class Edit:
 def retell(world: World4D, edits: Mapping[int, Edit]) -> World4D:
     """The world in which the bodies of these instances do something else.
 
-    Colours, depth, segmentation, scene flow, flow and visibility agree with each other; frames that no edit touches
-    are as they were. Without tracks, and without the state of the simulation, which would no longer be true.
-    Raises MissingFieldError without the fields of NEEDS.
+    Colours, depth, segmentation, scene flow, flow and visibility agree with each other; frames that no edit
+    touches are as they were. Without tracks, and without the state of the simulation, which would no longer be
+    true. Raises MissingFieldError without the fields of NEEDS.
     """
     rgb, depth, moved, ids, camera = (value for value in take(world, *NEEDS))
     k, pose = tensors(camera)
@@ -119,7 +119,9 @@ def _means(points: np.ndarray, ids: np.ndarray, edits: Mapping[int, Edit]) -> di
                 mean[t] = points[t][ids[t] == instance].mean(0)
         known = np.flatnonzero(np.isfinite(mean[:, 0]))
         if known.size:
-            mean = np.stack([np.interp(np.arange(len(ids)), known, mean[known, axis]) for axis in range(3)], axis=-1)
+            mean = np.stack(
+                [np.interp(np.arange(len(ids)), known, mean[known, axis]) for axis in range(3)], axis=-1
+            )
         found[instance] = mean
     return found
 
@@ -180,7 +182,9 @@ def _draw(
     drawn, depth = drawn.numpy(), new["depth"][t]
     # What grows, or comes nearer, is spread thinner, and has gaps between its splats.
     _, before = project(transform_points(invert_rigid(pose[source]), torch.from_numpy(points[source])), k[source])
-    larger = float(edit.scale[t] * before[front > 0].mean() / front[front > 0].mean()) if (front > 0).any() else 1.0
+    larger = (
+        float(edit.scale[t] * before[front > 0].mean() / front[front > 0].mean()) if (front > 0).any() else 1.0
+    )
     enough = (cover.numpy() > COVERED / max(larger, 1.0) ** 2).astype(np.uint8)
     closed = cv2.morphologyEx(np.pad(enough, 2), cv2.MORPH_CLOSE, _SQUARE)
     covered = (closed[2:-2, 2:-2] > 0) & (cover.numpy() > 0)

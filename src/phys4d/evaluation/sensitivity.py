@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -44,13 +45,14 @@ TOLERANCES = {
     "scene_flow_epe": 0.002, "flow_epe_moving": 0.05, "tae": 0.1, "depth_warp_l1": 0.002, "abs_rel": 0.002,
     "galileo_error": 0.02,
 }  # fmt: skip
-"""What counts as unmoved, where true worlds have not told it, or less than retelling one costs: between two frames a
-body's place is interpolated."""
+"""What counts as unmoved, where true worlds have not told it, or less than retelling one costs: between two frames
+a body's place is interpolated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """A violation on a stage. sees: metrics that get worse with every dose. unmoved: those that stay as they are."""
+    """A violation on a stage. sees: metrics that get worse with every dose. unmoved: those that stay as they
+    are."""
 
     violation: str
     stage: str
@@ -106,7 +108,9 @@ def scores(world: World4D, name: str, metrics: Sequence[str]) -> dict[str, float
     return {metric: METRICS[metric].measure(pair).value for metric in metrics}
 
 
-def sweep(violation: str, on: str, metrics: Sequence[str], doses: Sequence[float] = DOSES) -> dict[str, list[float]]:
+def sweep(
+    violation: str, on: str, metrics: Sequence[str], doses: Sequence[float] = DOSES
+) -> dict[str, list[float]]:
     """metric -> its value on the unbroken world, then at each dose."""
     world = stage(on).world
     rows = [scores(world, on, metrics), *(scores(violate(world, violation, dose), on, metrics) for dose in doses)]
@@ -135,5 +139,5 @@ def verdict(metric: str, values: Sequence[float]) -> str:
     bad, slack = [badness(metric, value) for value in values], allowed(metric)
     if max(abs(b - bad[0]) for b in bad) <= slack:
         return "unmoved"
-    grows = all(later >= earlier - slack / 2 for earlier, later in zip(bad, bad[1:]))
+    grows = all(later >= earlier - slack / 2 for earlier, later in itertools.pairwise(bad))
     return "sees" if grows and bad[-1] > bad[0] + slack else "confused"

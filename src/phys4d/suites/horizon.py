@@ -1,7 +1,7 @@
 """Suite `horizon`: how far ahead a model sees, against how far anybody can.
 
-Scenes are simulated with an ensemble of repetitions whose parameters differ by what a measurement leaves open.
-The model continues the first frames of each; its error is a curve over time, divided by the ensemble's spread, with
+Scenes are simulated with an ensemble of repetitions whose parameters differ by what a measurement leaves open. The
+model continues the first frames of each; its error is a curve over time, divided by the ensemble's spread, with
 the static world and one more repetition beside it. Two instruments judge: colours alone, and, where it fits, the
 lifter that ships with phys4d, which reads depth and motion off everybody's colours, the repetitions' included.
 Nothing is downloaded.
@@ -80,8 +80,7 @@ def _longest(model: WorldModel) -> int:
     try:
         return model.check_frames(FRAMES)
     except InputError:
-        most = model.backbone.most_frames
-        return most
+        return model.backbone.most_frames
 
 
 def _extent(request: SuiteRequest) -> tuple[tuple[int, int], float]:
@@ -134,7 +133,7 @@ def _entry(name: str, item: _Item, lifter: WorldModel | None, seed: int) -> dict
     every = {who: curves(worlds) for who, worlds in item.judged.items()}
     metrics = {who: _means(some) for who, some in every.items()}
     kept: dict[str, list[float]] = {}
-    for metric, found in every["model"][0].items():
+    for metric in every["model"][0]:
         for part in ("error", "spread", "ratio"):
             rows = np.stack([getattr(run[metric], part) for run in every["model"] if metric in run])
             kept[f"{metric}_{part}"] = [float(v) for v in rows.mean(0)]
@@ -160,9 +159,7 @@ def _judged(
     seen = [_colours(w) for w in (world, *item.ensemble)]
     if lifter is not None:
         seen = relift(lifter, seen)
-    return horizon_curves(
-        seen[0], item.reference, seen[1:], metrics=metrics, context_frames=context, seed=seed
-    )
+    return horizon_curves(seen[0], item.reference, seen[1:], metrics=metrics, context_frames=context, seed=seed)
 
 
 def _colours(world: World4D) -> World4D:
@@ -187,18 +184,24 @@ def _why(metric: str, lifter: WorldModel | None) -> str:
 
 
 def _report(
-    entries: list[dict[str, Any]], request: SuiteRequest, frames: int, size: tuple[int, int], fps: float, lifts: bool
+    entries: list[dict[str, Any]],
+    request: SuiteRequest,
+    frames: int,
+    size: tuple[int, int],
+    fps: float,
+    lifts: bool,
 ) -> Report:
     names = [f"{m}_{part}" for m in (*COLOURS, *LIFTED) for part in ("ratio", "predictable")]
     categories = sorted({entry["category"] for entry in entries})
     metrics = _summary(entries, names, lambda entry: entry["metrics"], request.seed)
+    protocol = {
+        "suite": "horizon", "worlds": len(entries), "scenes": len(entries), "frames": frames,
+        "size": list(size), "fps": fps, "seed": request.seed, "runs": request.runs, "members": MEMBERS,
+        "instruments": {"colours": list(COLOURS), LIFTER: list(LIFTED) if lifts else []},
+        "ratio": {"floor": FLOOR, "predictable": PREDICTABLE, "window": WINDOW},
+    }  # fmt: skip
     return Report(
-        protocol={
-            "suite": "horizon", "worlds": len(entries), "scenes": len(entries), "frames": frames,
-            "size": list(size), "fps": fps, "seed": request.seed, "runs": request.runs, "members": MEMBERS,
-            "instruments": {"colours": list(COLOURS), LIFTER: list(LIFTED) if lifts else []},
-            "ratio": {"floor": FLOOR, "predictable": PREDICTABLE, "window": WINDOW},
-        },  # fmt: skip
+        protocol=protocol,
         metrics=metrics,
         baselines={
             who: _summary(entries, list(metrics), lambda entry, who=who: entry["baselines"][who], request.seed)

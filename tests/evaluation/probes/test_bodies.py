@@ -1,6 +1,7 @@
 """Bodies are found again, and their centres are where they are, from whatever part of them is seen."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_a_body_that_was_hidden_is_found_again():
     path = np.stack([np.linspace(8, 52, 12), np.full(12, 20)], -1)
     truth = discs([path], (5,))
     truth[4:8] = 0
-    visible = np.stack([frame > 0 if (later > 0).any() else frame < 0 for frame, later in zip(truth, truth[1:])])
+    visible = np.stack([(frame > 0) & (later > 0).any() for frame, later in itertools.pairwise(truth)])
     found = propagate(truth[0], flow_of(truth, [path]), visible, truth > 0, plane_points(truth))
     np.testing.assert_array_equal(found[8:], truth[8:])
     assert not found[5:8].any()

@@ -64,7 +64,9 @@ def test_restitution_is_the_ratio_of_speeds_along_the_normal():
 
 
 def test_contacts_lie_between_frames_and_may_last():
-    camera = Camera(np.tile(np.eye(3, dtype=np.float32), (5, 1, 1)), np.tile(np.eye(4, dtype=np.float32), (5, 1, 1)))
+    camera = Camera(
+        np.tile(np.eye(3, dtype=np.float32), (5, 1, 1)), np.tile(np.eye(4, dtype=np.float32), (5, 1, 1))
+    )
     rows = [
         {"bodies": ["a", "b"], "begin": 0.11, "end": 0.12},
         {"bodies": ["a", "c"], "begin": 0.25, "end": None},

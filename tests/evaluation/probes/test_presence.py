@@ -19,7 +19,9 @@ def table(edge=2.0, pitch=0.05):
     return Background(points, normals, np.full(len(points), pitch), point_tree(points), 4.0)
 
 
-@pytest.mark.parametrize(("height", "depth"), [(0.5, 0), (0.3, 0), (0.2, 0.1), (0.05, 0.25), (-0.1, 0.4), (-2, 2.3)])
+@pytest.mark.parametrize(
+    ("height", "depth"), [(0.5, 0), (0.3, 0), (0.2, 0.1), (0.05, 0.25), (-0.1, 0.4), (-2, 2.3)]
+)
 def test_a_sphere_on_a_plane(height, depth):
     found = overlap_with_support(np.array([0.02, 0.01, height]), 0.3, table(), EYE)
     assert found == pytest.approx(depth, abs=1e-9)

@@ -1,8 +1,8 @@
 """Who is followed, and how: a body's pixels through a world, and from them its centre over time.
 
 What a single view sees of a body is its front. A sphere's centre follows from any part of it once its radius is
-known; the centre of any other body is taken to lie behind the mean of its visible points as a sphere's would, which
-is off by a nearly constant amount, and all probes look at differences.
+known; the centre of any other body is taken to lie behind the mean of its visible points as a sphere's would,
+which is off by a nearly constant amount, and all probes look at differences.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Body:
     """A body over time.
 
     centre (T,3) [m] in the reference's world axes, NaN where it is not seen. whole (T,): seen, and neither cut by
-    the picture's border nor hidden in part. sure (T,): its centre is known, for a sphere also from a part. size (T,) [m]: radius of the disc with the silhouette's area, NaN
-    where it is not seen. mass [kg], where it is known.
+    the picture's border nor hidden in part. sure (T,): its centre is known, for a sphere also from a part. size
+    (T,) [m]: radius of the disc with the silhouette's area, NaN where it is not seen. mass [kg], where it is
+    known.
     """
 
     name: str
@@ -74,7 +75,8 @@ class Body:
 
 @dataclasses.dataclass(frozen=True)
 class Followed:
-    """A body of the prediction, and as the same instrument sees it in the world that knows it (itself if alone)."""
+    """A body of the prediction, and as the same instrument sees it in the world that knows it (itself if
+    alone)."""
 
     mine: Body
     truth: Body
@@ -99,10 +101,10 @@ def propagate(
     """Carry instance ids along the flow [px] from frame `start` on; 0 before it.
 
     candidates: pixels that may belong to a body; a mask grows into those beside it, and loses what is none where
-    most of it are. Between bodies that meet in the picture, a pixel is that one's whose moved surface is nearest to
-    its point [m]. A body that has been lost (hidden, or gone faster than its flow says) is found again as the part
-    of the candidates that nobody claims and that is nearest to where it would have got to. newcomers: parts that no
-    lost body explains become bodies of their own.
+    most of it are. Between bodies that meet in the picture, a pixel is that one's whose moved surface is nearest
+    to its point [m]. A body that has been lost (hidden, or gone faster than its flow says) is found again as the
+    part of the candidates that nobody claims and that is nearest to where it would have got to. newcomers: parts
+    that no lost body explains become bodies of their own.
     """
     labels = np.zeros((len(candidates), *seeds.shape), np.int32)
     seen: dict[int, list[tuple[int, np.ndarray, int]]] = {}
@@ -157,9 +159,7 @@ def _outstanding(mask: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return part if part.sum() > mask.sum() / 2 else mask
 
 
-def _adopt(
-    labels: np.ndarray, candidates: np.ndarray, t: int, seen: dict[int, list], newcomers: bool
-) -> None:
+def _adopt(labels: np.ndarray, candidates: np.ndarray, t: int, seen: dict[int, list], newcomers: bool) -> None:
     """Give unclaimed parts of the candidates to lost bodies, or make them new ones."""
     parts, count = ndimage.label(candidates[t] & (labels[t] == 0))  # type: ignore[misc]
     here = set(np.unique(labels[t]))
@@ -186,9 +186,7 @@ def _expected(past: list[tuple[int, np.ndarray, int]], t: int) -> np.ndarray:
     return place + (place - before) * (t - last) / (last - earlier)
 
 
-def shape_of(
-    points: Sequence[Float[np.ndarray, "N 3"]], sizes: Sequence[float]
-) -> Shape:
+def shape_of(points: Sequence[Float[np.ndarray, "N 3"]], sizes: Sequence[float]) -> Shape:
     """The shape that visible surface points (one array a frame) [m] and silhouettes' sizes [m] tell."""
     flat = float(np.median(sizes))
     radii, errors = [], []

@@ -47,8 +47,8 @@ def falls_from_rest(
 ) -> list[tuple[int, int]]:
     """Runs of frames start..stop-1 in which a body that stood still goes down, faster from frame to frame.
 
-    Read from the path alone. It stood where it has gone by less than half of `least` [m] in the two frames before (what
-    falls from the first frame on may have been thrown), and comes down by more than twice that.
+    Read from the path alone. It stood where it has gone by less than an eighth of `least` [m] in the two frames
+    before (what falls from the first frame on may have been thrown), and comes down by more than twice that.
     """
     height = centre @ up
     runs, start = [], None
@@ -60,7 +60,7 @@ def falls_from_rest(
         if falling and start is None:
             # Neither thrown down before, nor coming to the top of a throw: it was there, and not moving.
             before = slice(max(t - 2, 0), t + 1)
-            stood = t > 1 and known[before].all() and np.ptp(height[before]) < least / 2
+            stood = t > 1 and known[before].all() and np.ptp(height[before]) < least / 8
             start = t if stood and height[t] - height[t + 1] > least / 40 else None
         elif not falling and start is not None:
             if t - start + 1 >= FEWEST_FRAMES and height[start] - height[t] > 2 * least:

@@ -1,7 +1,8 @@
 """Do bodies meet as mechanics has it? Momentum over collisions, energy over time, restitution of bounces.
 
-Who touched whom and when is what the simulation says; how the bodies then move is read off the world that is judged,
-and held against the true paths by the very same differences, so that what a frame rate cannot resolve cancels.
+Who touched whom and when is what the simulation says; how the bodies then move is read off the world that is
+judged, and held against the true paths by the very same differences, so that what a frame rate cannot resolve
+cancels.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def energy_error(pair: Pair) -> Measured:
 
     Energy of translation and height alone, for a view does not tell spin well; so what rolls only seems to lose
     energy on its way down. scale: the largest kinetic energy of the true paths. Not judged where the bodies stand
-    still although they should move. coverage: share of the intervals in which the centre of every body that moves is known.
+    still although they should move. coverage: share of the intervals in which the centre of every body that moves
+    is known.
     """
     told = knower(pair)
     physics = told.meta.get("physics")

@@ -39,7 +39,9 @@ def overlap_with_support(
     normal = normal if (eye - middle) @ normal > 0 else -normal
     off = float((centre - middle) @ normal)
     foot = centre - off * normal
-    aside = max(float(np.linalg.norm(points - foot, axis=-1).min()) - float(np.median(support.reach[index])) / 2, 0.0)
+    aside = max(
+        float(np.linalg.norm(points - foot, axis=-1).min()) - float(np.median(support.reach[index])) / 2, 0.0
+    )
     return max(radius - (float(np.hypot(off, aside)) if aside > 0 else off), 0.0)
 
 
@@ -64,6 +66,8 @@ def penetration(pair: Pair) -> Measured:
     if not bodies:
         return nothing("nothing moves in the prediction, though it should")
     support = pair.once_for_truth(background) if pair.has_reference else _own_background(pair)
+    if support is None and len(bodies) < 2:
+        return nothing("there is no second body, and no background that is known to be still")
     (camera,) = take(pair.prediction, "camera")
     frames = len(bodies[0].mine.centre)
     depth = np.full((len(bodies), frames), np.nan)
