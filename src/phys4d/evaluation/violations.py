@@ -123,8 +123,8 @@ def swapped_identity(world: World4D, dose: float) -> World4D:
     paths = _paths(world, least=2)
     ids = take(world, "segmentation")[0]
     first, second = sorted(paths, key=lambda i: -int((ids == i).sum()))[:2]
-    late = (np.arange(world.frames) > (world.frames - 1) * (1 - dose))[:, None]
-    gap = late * (paths[second] - paths[first])
+    late = np.arange(world.frames) > (world.frames - 1) * (1 - dose)
+    gap = late[:, None].astype(np.float64) * (paths[second] - paths[first])
     nothing = Edit.none(world.frames)
     return retell(world, {first: _moved(nothing, gap), second: _moved(nothing, -gap)}) if dose else world
 

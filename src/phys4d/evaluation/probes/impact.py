@@ -82,7 +82,8 @@ def contacts_of(world: World4D) -> list[Contact]:
     for row in (physics.get("contacts") if isinstance(physics, dict) else None) or []:
         before = math.floor(row["begin"] * world.fps)
         after = world.frames if row["end"] is None else math.ceil(row["end"] * world.fps)
-        found.append(Contact(*row["bodies"], before, max(after, before + 1)))
+        first, second = row["bodies"]
+        found.append(Contact(first, second, before, max(after, before + 1)))
     return found
 
 
@@ -146,7 +147,7 @@ def _momentum(contact: Contact, bodies: list[Followed], told: list[dict[str, Any
         if masses @ np.linalg.norm(mine[0], axis=-1) < ARRIVES * carried:
             drifts.append(1.0)
         else:
-            drifts.append(momentum_drift(*mine, masses, outside))
+            drifts.append(momentum_drift(mine[0], mine[1], masses, outside))
     return min(drifts, default=math.nan)
 
 
@@ -180,8 +181,8 @@ def energy_error(pair: Pair) -> Measured:
     kinetic = 0.5 * masses @ np.square(np.diff(true, axis=1) * told.fps).sum(-1)
     mine = np.stack([b.mine.centre for b in moving])
     energy = mechanical_energy(mine, masses, down, told.fps)
-    sure = np.stack([b.mine.sure for b in moving]).all(0)
-    judged = (sure[1:] & sure[:-1])[pair.steps]
+    sure = np.stack([b.mine.sure for b in moving]).all(axis=0)
+    judged = np.logical_and(sure[1:], sure[:-1])[pair.steps]
     if judged.sum() < 2 or kinetic.max() <= 0:
         return nothing("the bodies are never surely seen at the same time")
     rise = energy_rise(energy[pair.steps][judged], float(kinetic.max()))
