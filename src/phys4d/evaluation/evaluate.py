@@ -20,6 +20,7 @@ from phys4d.evaluation import (
     motion,
     physics,
     points,
+    probes,
     quality,
     reprojection,
     rigidity,
@@ -34,7 +35,7 @@ METRICS: dict[str, Metric] = {
     for rows in (
         *(geometry.ROWS, points.ROWS, reprojection.ROWS),
         *(motion.ROWS, rigidity.ROWS, chamfer.ROWS),
-        *(physics.ROWS, quality.ROWS),
+        *(physics.ROWS, probes.ROWS, quality.ROWS),
     )
     for row in rows
 }

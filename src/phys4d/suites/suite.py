@@ -46,6 +46,7 @@ SUITES: Registry[Suite] = Registry("suite")
 def suites() -> Registry[Suite]:
     """Every suite by its name."""
     # Imported when first asked for: a suite may need packages that take seconds to load.
+    import phys4d.suites.horizon
     import phys4d.suites.physics_iq
     import phys4d.suites.point_maps
     import phys4d.suites.tapvid3d
