@@ -186,7 +186,7 @@ def test_a_model_generates_from_the_switch_frames(tmp_path):
         model=str(tmp_path / "tiny"), benchmark=benchmark.folder, subset=(VIEWS[0],), steps=1, runs=2, seed=3
     )
     report = suite_of("physics-iq")(request)
-    assert report.protocol["generated_size"] == ["x".join(map(str, model.backbone.size))]
+    assert report.protocol["generated_size"] == list(model.backbone.size)
     assert (report.protocol["fps"], report.protocol["frames"]) == (fps, 5 * fps)
     assert report.protocol["runs"]["count"] == 2
     assert [world["world"].split("/", 2)[2] for world in report.by_world] == ["run 1", "run 2"]

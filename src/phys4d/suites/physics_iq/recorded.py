@@ -46,12 +46,16 @@ Frames = Iterator[UInt8[np.ndarray, "H W 3"]]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a process needs to measure one view: files alone. source_fps: the rate of the recordings' files."""
+    """What a process needs to measure one view: files alone.
+
+    size: (height, width) [px] of the generated videos. source_fps: the rate of the recordings' files.
+    """
 
     view: ViewFiles
     takes: tuple[Path, Path]
     masks: tuple[Path, Path] | None
     videos: dict[str, Path]
+    size: tuple[int, int]
     fps: int
     source_fps: int
     exact: bool
@@ -92,7 +96,7 @@ def _judge_videos(request: SuiteRequest, benchmark: Benchmark, views: list[ViewF
     if request.steps is not None:
         raise InputError("--steps is for --model; these videos are made already")
     facts = {path: probed(path) for paths in runs.values() for path in paths}
-    fps = common_fps({path: fact for path, fact in facts.items() if fact})
+    fps, size = common_format({path: fact for path, fact in facts.items() if fact})
     for path, fact in facts.items():
         if fact and fact.frames and fact.frames != SECONDS * fps:
             raise InputError(
@@ -100,12 +104,11 @@ def _judge_videos(request: SuiteRequest, benchmark: Benchmark, views: list[ViewF
                 f"{SECONDS} s after the switch frame ({SECONDS * fps} frames)"
             )
     jobs = [
-        job_of(benchmark, view, fps, {name: paths[i] for name, paths in runs.items()}, request.exact)
+        job_of(benchmark, view, fps, {name: paths[i] for name, paths in runs.items()}, size, request.exact)
         for i, view in enumerate(views)
     ]
     found = list(_measured(jobs, request.workers))
-    sizes = sorted({"x".join(map(str, fact.size)) for fact in facts.values() if fact})
-    protocol = _protocol(request, benchmark, jobs, {"generated_size": sizes})
+    protocol = _protocol(request, benchmark, jobs, {"generated_size": list(size)})
     return summarise(found, list(runs), protocol, exact=request.exact, seed=request.seed)
 
 
@@ -118,7 +121,7 @@ def _judge_model(request: SuiteRequest, benchmark: Benchmark, views: list[ViewFi
     if not math.isclose(fps, model.backbone.fps, abs_tol=FPS_TOLERANCE):
         raise InputError(f"{request.model} runs at {model.backbone.fps:g} fps; Physics-IQ needs a whole number")
     frames = frames_of(model, SECONDS * fps)
-    jobs = [job_of(benchmark, view, fps, {}, request.exact) for view in views]
+    jobs = [job_of(benchmark, view, fps, {}, model.backbone.size, request.exact) for view in views]
     lacking = [benchmark.switch_frame(view) for view in views if not benchmark.switch_frame(view).is_file()]
     if lacking:
         raise InputError(f"{lacking[0]}: no such switch frame; {len(lacking)} of {len(views)} are missing")
@@ -141,7 +144,7 @@ def _judge_model(request: SuiteRequest, benchmark: Benchmark, views: list[ViewFi
     told = {
         "model": request.model,
         "steps": request.steps,
-        "generated_size": ["x".join(map(str, model.backbone.size))],
+        "generated_size": list(model.backbone.size),
     }
     protocol = _protocol(request, benchmark, jobs, told)
     return summarise(found, runs, protocol, exact=request.exact, seed=request.seed)
@@ -179,8 +182,8 @@ def probed(path: Path) -> VideoFacts | None:
         return None
 
 
-def common_fps(facts: dict[Path, VideoFacts]) -> int:
-    """The one frame rate of generated videos, which share a size too. Raises InputError where they differ."""
+def common_format(facts: dict[Path, VideoFacts]) -> tuple[int, tuple[int, int]]:
+    """The one frame rate and the one size of generated videos. Raises InputError where they differ."""
     if not facts:
         raise InputError("none of the generated videos can be read")
     path, first = next(iter(facts.items()))
@@ -197,10 +200,12 @@ def common_fps(facts: dict[Path, VideoFacts]) -> int:
                 f"{other}: is {fact.size[0]}x{fact.size[1]}, {path.name} {first.size[0]}x{first.size[1]} "
                 "(height x width); all need one size"
             )
-    return fps
+    return fps, first.size
 
 
-def job_of(benchmark: Benchmark, view: ViewFiles, fps: int, videos: dict[str, Path], exact: bool) -> Job:
+def job_of(
+    benchmark: Benchmark, view: ViewFiles, fps: int, videos: dict[str, Path], size: tuple[int, int], exact: bool
+) -> Job:
     """Raises InputError where recordings of this view are missing."""
     source = benchmark.source_fps(fps)
     if exact and source != fps:
@@ -212,7 +217,7 @@ def job_of(benchmark: Benchmark, view: ViewFiles, fps: int, videos: dict[str, Pa
     for path in (*takes, *(masks or ())):
         if not path.is_file():
             raise InputError(f"{path}: no such file; the benchmark is not whole (--subset judges a part)")
-    return Job(view, takes, masks, videos, fps, source, exact)
+    return Job(view, takes, masks, videos, size, fps, source, exact)
 
 
 def _measured(jobs: Sequence[Job], workers: int) -> Iterator[ViewResult]:
@@ -242,7 +247,7 @@ def measure(job: Job, made: dict[str, Video] | None = None) -> ViewResult:
             raise InputError(f"{job.takes[1]}: is {c}x{d}, the first take {a}x{b} (height x width)")
         size = takes[0].size[0] // SHRINK, takes[0].size[1] // SHRINK
         generated = {
-            name: Video(functools.partial(read_video, path, frames), probe(path).size, "bgr")
+            name: Video(functools.partial(read_video, path, frames), job.size, "bgr")
             for name, path in job.videos.items()
         }
         masks = [functools.partial(read_video, path, frames) for path in job.masks or ()] or [None, None]

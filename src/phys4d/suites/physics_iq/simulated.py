@@ -108,7 +108,7 @@ def physics_iq_sim(request: SuiteRequest) -> Report:
         "judged_from": "the last given frame",
         "size": [height, width],
         "truth_size": [SHRINK * height, SHRINK * width],
-        "generated_size": [f"{height}x{width}"],
+        "generated_size": [height, width],
         **described(request.exact),
     }
     baselines = (*ALWAYS, OWN_SIZE)

@@ -63,6 +63,8 @@ def read_video(path: Path, frames: int) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     reader = cv2.VideoCapture(str(path))
     picture = None
     try:
+        if not reader.isOpened():
+            raise UnreadableVideoError(f"{path}: not a readable video")
         for count in range(frames):
             found, picture = reader.read(picture)
             if not found:
