@@ -181,8 +181,8 @@ def energy_error(pair: Pair) -> Measured:
     kinetic = 0.5 * masses @ np.square(np.diff(true, axis=1) * told.fps).sum(-1)
     mine = np.stack([b.mine.centre for b in moving])
     energy = mechanical_energy(mine, masses, down, told.fps)
-    sure = np.stack([b.mine.sure for b in moving]).all(axis=0)
-    judged = np.logical_and(sure[1:], sure[:-1])[pair.steps]
+    sure = np.logical_and.reduce([b.mine.sure for b in moving])
+    judged = (sure[1:] & sure[:-1])[pair.steps]
     if judged.sum() < 2 or kinetic.max() <= 0:
         return nothing("the bodies are never surely seen at the same time")
     rise = energy_rise(energy[pair.steps][judged], float(kinetic.max()))
