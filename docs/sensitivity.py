@@ -20,7 +20,8 @@ def main() -> None:
     print("(brackets: must see, or must not move)\n")
     found = {(row.violation, row.stage): sweep(row.violation, row.stage, COLUMNS) for row in EXPECTED}
     for line in range(max(map(len, COLUMNS))):
-        print(" " * 30 + "".join(f" {name.rjust(max(map(len, COLUMNS)))[line]} " for name in COLUMNS))
+        letters = "".join(f" {name.rjust(max(map(len, COLUMNS)))[line]} " for name in COLUMNS)
+        print(f"{'':30}{letters}".rstrip())
     for row in EXPECTED:
         cells = []
         for name in COLUMNS:

@@ -46,7 +46,7 @@ def test_no_spread_no_ratio():
 
 def test_curves_become_losses():
     assert as_loss("mask_iou", [1.0, 0.25]) == pytest.approx([0, 0.75])
-    assert as_loss("psnr", [20.0, 40.0]) == pytest.approx([1e-2, 1e-4])
+    assert as_loss("psnr", [20.0, 40.0]) == pytest.approx([1e-1, 1e-2])
     assert as_loss("flow_epe", [2.0]) == pytest.approx([2])
 
 

@@ -48,7 +48,7 @@ def as_loss(name: str, curve: Sequence[float] | Float[np.ndarray, "T"]) -> Float
     [dB]."""
     values = np.asarray(curve, dtype=np.float64)
     if name == "psnr":
-        return 10 ** (-values / 10)
+        return 10 ** (-values / 20)
     return 1 - values if METRICS[name].better == "higher" else values
 
 

@@ -3,7 +3,7 @@
 Scenes are simulated with an ensemble of repetitions whose parameters differ by what a measurement leaves open. The
 model continues the first frames of each; its error is a curve over time, divided by the ensemble's spread, with
 the static world and one more repetition beside it. Two instruments judge: colours alone, and, where it fits, the
-lifter that ships with phys4d, which reads depth and motion off everybody's colours, the repetitions' included.
+lifter that ships with phys4d, which reads depth and motion off everybody's colours, the truth's included.
 Nothing is downloaded.
 """
 
@@ -156,10 +156,17 @@ def _judged(
     world: World4D, item: _Item, metrics: tuple[str, ...], context: int, seed: int, lifter: WorldModel | None
 ) -> dict[str, Horizon]:
     """Curves by one instrument: colours alone, or what the lifter reads off them."""
-    seen = [_colours(w) for w in (world, *item.ensemble)]
+    truth = item.reference
+    seen = [_colours(w) for w in (world, *item.ensemble, truth)]
     if lifter is not None:
         seen = relift(lifter, seen)
-    return horizon_curves(seen[0], item.reference, seen[1:], metrics=metrics, context_frames=context, seed=seed)
+        read = seen[-1]
+        # What moves is for the truth to say; where it is, for the instrument that reads all the others.
+        truth = dataclasses.replace(
+            truth, depth=read.depth, flow=read.flow, visible=read.visible, camera=read.camera, tracks=None,
+            track_visibility=None,
+        )  # fmt: skip
+    return horizon_curves(seen[0], truth, seen[1:-1], metrics=metrics, context_frames=context, seed=seed)
 
 
 def _colours(world: World4D) -> World4D:
