@@ -3,12 +3,13 @@
     python benchmarks/physics_iq.py [--views 1] [--size 540 960] [--official CHECKOUT]
 
 Both sides judge the same five-second videos: two takes a view, and what one run, or the four that the benchmark
-asks for, made of it. Ours reads each file once, all in step, a frame at a time. The other side does what the public
-script does: it writes a mask video of each file, those of the takes once; for every run it reads the first take once
-more for its size, reads three videos and three mask videos whole, shrinks every frame, turns it to floating point,
-and measures. With --official it is that script itself, from a checkout of google-deepmind/physics-IQ-benchmark
-(which needs pandas); otherwise the same steps, spelt out here. Both decode the same files with the same decoder, and
-decoding is most of what is left of ours. Peak memory is that of a process for each side, with its imports.
+asks for, made of it. Ours reads each file once, all in step, a frame at a time. The other side does what the
+public script does: it writes a mask video of each file, those of the takes once; for every run it reads the
+first take once more for its size, reads three videos and three mask videos whole, shrinks every frame, turns it
+to floating point, and measures. With --official it is that script itself, from a checkout of google-
+deepmind/physics-IQ-benchmark (which needs pandas); otherwise the same steps, spelt out here. Both decode the
+same files with the same decoder, and decoding is most of what is left of ours. Peak memory is that of a process
+for each side, with its imports.
 """
 
 from __future__ import annotations
