@@ -1,6 +1,7 @@
 """The suite `horizon`, end to end on a tiny model: what it reports, and what it refuses."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def test_videos_are_judged_as_a_model_is(small, tmp_path):
 
 REFUSED = [
     (SuiteRequest(), "needs --model M, or --videos DATA"),
-    (SuiteRequest(model="nano", exact=True), "takes no --benchmark and no --exact"),
+    (SuiteRequest(model="nano", exact=True), "cannot use --exact"),
+    (SuiteRequest(model="nano", workers=2), "cannot use --workers"),
+    (SuiteRequest(videos=Path("made"), runs=2), "cannot use --runs"),
     (SuiteRequest(model="nano", subset=("pendulm",)), "unknown scene 'pendulm'"),
     (SuiteRequest(model="nano", limit=0), "--limit must be at least 1"),
     (SuiteRequest(model="nanoo"), "nanoo"),

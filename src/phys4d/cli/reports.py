@@ -68,7 +68,8 @@ def evaluate(
         from phys4d.evaluation import Report
         from phys4d.evaluation import compare as differences
 
-        if len(compare) != 2 or out or model or data or prediction or reference or suite:
+        others = (out, model, data, prediction, reference, lifter, suite, videos, benchmark, subset, exact)
+        if len(compare) != 2 or any(others):
             raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
         print(differences(Report.load(compare[0]), Report.load(compare[1])))
         return

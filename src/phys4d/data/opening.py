@@ -114,7 +114,7 @@ def paired(
 
 
 def evenly(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of so many worlds, evenly from the whole."""
+    """Places of at most `limit` of so many things, evenly from the whole."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
     kept = count if limit is None else min(limit, count)

@@ -54,9 +54,10 @@ def read_npz(path: Path, names: Collection[str] | None = None) -> dict[str, np.n
             if not hasattr(file, "files"):
                 raise InputError(f"{path}: holds one array without a name, not the named arrays of a .npz file")
             return {name: file[name] for name in file.files if names is None or name in names}
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
+        # All that NumPy and its zip reader raise for a file that is cut, of another kind, or holds objects.
         raise InputError(f"{path}: not a whole .npz file of plain arrays ({error})") from error
 
 

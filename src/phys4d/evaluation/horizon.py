@@ -44,8 +44,8 @@ class Horizon:
 
 
 def as_loss(name: str, curve: Sequence[float] | Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
-    """A metric's curve such that 0 is perfect: 1 - x of shares, the mean squared error (range 0..1) of PSNR
-    [dB]."""
+    """A metric's curve such that 0 is perfect: 1 - x of shares, the root mean square error (of a range of 1)
+    for PSNR [dB]."""
     values = np.asarray(curve, dtype=np.float64)
     if name == "psnr":
         return 10 ** (-values / 20)

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from phys4d.data.opening import evenly
 from phys4d.data.shards import open_dataset
 from phys4d.errors import InputError
-from phys4d.evaluation import Report, baselines, bootstrap
+from phys4d.evaluation import Report, baselines
 from phys4d.evaluation.horizon import FLOOR, PREDICTABLE, WINDOW, Horizon, horizon_curves
+from phys4d.evaluation.measure import Measured, nothing
 from phys4d.model import WorldModel
 from phys4d.sim.catalog import SCENES
 from phys4d.sim.simulate import simulate
+from phys4d.suites.pairs import Judged, Row, suite_report
 from phys4d.suites.suite import SUITES, SuiteRequest
 from phys4d.training.measures import generate_from, relift
 from phys4d.world import World4D
@@ -34,7 +37,9 @@ FRAMES, MEMBERS = 65, 4
 LIFTER = "nano-lifter"
 COLOURS = ("psnr", "mask_iou")
 LIFTED = ("abs_rel", "flow_epe", "chamfer_dynamic", "chamfer_background")
-RIVALS = ("static", "repetition")
+METRIC_ROWS = {f"{name}_ratio": Row("", "lower") for name in (*COLOURS, *LIFTED)} | {
+    f"{name}_predictable": Row("s", "higher") for name in (*COLOURS, *LIFTED)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,26 +58,30 @@ def horizon(request: SuiteRequest) -> Report:
     subset: scenes; limit: at most so many of them; runs: generations of each, with seeds that count up from
     `seed`, which is also the scenes' own. Raises InputError for what it cannot use.
     """
-    if request.benchmark is not None or request.exact:
-        raise InputError("--suite horizon simulates its own truth: it takes no --benchmark and no --exact")
+    request.refuse("horizon", "benchmark", "exact", "workers")
     if (request.model is None) == (request.videos is None):
         raise InputError("--suite horizon needs --model M, or --videos DATA with what was made of its scenes")
+    if request.videos is not None:
+        request.refuse("horizon --videos", "steps", "runs")
     names = list(request.subset) or list(ROWS)
     for name in names:
         SCENES[name]
-    names = names[: request.limit]
-    if not names:
-        raise InputError(f"--limit must be at least 1, not {request.limit}")
+    names = [names[i] for i in evenly(len(names), request.limit)]
     maker = WorldModel.from_pretrained(request.model) if request.model else None
     size, fps = (maker.backbone.size, maker.backbone.fps) if maker else _extent(request)
     frames = maker.check_frames(_longest(maker)) if maker else FRAMES
     lifter = WorldModel.from_pretrained(LIFTER)
     lifts = lifter.backbone.size == size
-    entries = []
+    judged = []
     for name in tqdm(names, desc="horizon", unit="scene"):
         item = _item(name, request, maker, size, fps, frames)
-        entries.append(_entry(name, item, lifter if lifts else None, request.seed))
-    return _report(entries, request, frames, size, fps, lifts)
+        judged.append(_judge(name, item, lifter if lifts else None, request.seed))
+    protocol = {
+        "suite": "horizon", "frames": frames, "size": list(size), "fps": fps, "runs": request.runs,
+        "members": MEMBERS, "instruments": {"colours": list(COLOURS), LIFTER: list(LIFTED) if lifts else []},
+        "ratio": {"floor": FLOOR, "predictable": PREDICTABLE, "window": WINDOW},
+    }  # fmt: skip
+    return suite_report(judged, METRIC_ROWS, protocol, seed=request.seed)
 
 
 def _longest(model: WorldModel) -> int:
@@ -111,45 +120,31 @@ def _item(
 
 def _made(request: SuiteRequest, scene_id: str) -> list[World4D]:
     worlds = open_dataset(str(request.videos))
-    found = [world for world in worlds if str(world.meta.get("scene_id")) == scene_id]
-    if not found:
+    places = [i for i, known in enumerate(worlds.index.column("scene_id").to_pylist()) if known == scene_id]
+    if not places:
         raise InputError(f"{request.videos}: has no world with the scene_id {scene_id}")
-    return found
+    return [worlds.read(i) for i in places]
 
 
-def _entry(name: str, item: _Item, lifter: WorldModel | None, seed: int) -> dict[str, Any]:
-    """A row of the report: curves of the model, and mean ratios of all."""
-    context = int(item.reference.meta.get("context_frames") or 1)
+def _judge(name: str, item: _Item, lifter: WorldModel | None, seed: int) -> Judged:
+    """One scene: mean ratios of the model and its rivals, and the model's curves."""
+    meta = item.reference.meta
+    context = int(meta.get("context_frames") or 1)
 
-    def curves(worlds: list[World4D]) -> list[dict[str, Horizon]]:
-        found = []
-        for world in worlds:
-            some = _judged(world, item, COLOURS, context, seed, None)
-            if lifter is not None:
-                some |= _judged(world, item, LIFTED, context, seed, lifter)
-            found.append(some)
-        return found
+    def curves(world: World4D) -> dict[str, Horizon]:
+        found = _judged(world, item, COLOURS, context, seed, None)
+        return found if lifter is None else found | _judged(world, item, LIFTED, context, seed, lifter)
 
-    every = {who: curves(worlds) for who, worlds in item.judged.items()}
-    metrics = {who: _means(some) for who, some in every.items()}
-    kept: dict[str, list[float]] = {}
-    for metric in every["model"][0]:
-        for part in ("error", "spread", "ratio"):
-            rows = np.stack([getattr(run[metric], part) for run in every["model"] if metric in run])
-            kept[f"{metric}_{part}"] = [float(v) for v in rows.mean(0)]
-    wanted = {f"{m}_{part}" for m in (*COLOURS, *LIFTED) for part in ("ratio", "predictable")}
-    missing = {m: _why(m, lifter) for m in sorted(wanted - set(metrics["model"]))}
-    return {
-        "world": item.reference.meta["scene_id"],
-        "scene": name,
-        "scene_id": item.reference.meta["scene_id"],
-        "category": item.reference.meta["category"],
-        "metrics": metrics["model"],
-        "coverage": {m: 1.0 if m in metrics["model"] else 0.0 for m in wanted},
-        "missing": missing,
-        "curves": kept,
-        "baselines": {who: metrics[who] for who in RIVALS},
+    every = {who: [curves(world) for world in worlds] for who, worlds in item.judged.items()}
+    found = {who: _means(runs, lifter) for who, runs in every.items()}
+    own = found.pop("model")
+    kept = {
+        f"{metric}_{part}": [float(v) for v in np.mean([getattr(run[metric], part) for run in runs], axis=0)]
+        for metric in every["model"][0]
+        for runs in [[run for run in every["model"] if metric in run]]
+        for part in ("error", "spread", "ratio")
     }
+    return Judged(meta["scene_id"], name, meta["scene_id"], meta["category"], own, found, curves=kept)
 
 
 def _judged(
@@ -174,67 +169,21 @@ def _colours(world: World4D) -> World4D:
     return World4D(rgb=rgb, fps=world.fps, meta={"scene_id": world.meta.get("scene_id", "")})
 
 
-def _means(runs: list[dict[str, Horizon]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for metric in runs[0]:
+def _means(runs: list[dict[str, Horizon]], lifter: WorldModel | None) -> dict[str, Measured]:
+    """Every row of the suite, over the runs that have something to judge."""
+    found: dict[str, Measured] = {}
+    for metric in (*COLOURS, *LIFTED):
         some = [run[metric] for run in runs if metric in run and math.isfinite(run[metric].mean_ratio)]
         if some:
-            found[f"{metric}_ratio"] = float(np.mean([h.mean_ratio for h in some]))
-            found[f"{metric}_predictable"] = float(np.mean([h.predictable for h in some]))
+            ratio = float(np.mean([h.mean_ratio for h in some]))
+            predictable = float(np.mean([h.predictable for h in some]))
+            found |= {f"{metric}_ratio": Measured(ratio, 1.0), f"{metric}_predictable": Measured(predictable, 1.0)}
+        else:
+            found |= dict.fromkeys((f"{metric}_ratio", f"{metric}_predictable"), nothing(_why(metric, lifter)))
     return found
 
 
 def _why(metric: str, lifter: WorldModel | None) -> str:
-    if lifter is None and metric.rpartition("_")[0] in LIFTED:
+    if lifter is None and metric in LIFTED:
         return f"{LIFTER} does not read pictures of this size"
     return "no frame is judged in both, or the ensemble does not spread"
-
-
-def _report(
-    entries: list[dict[str, Any]],
-    request: SuiteRequest,
-    frames: int,
-    size: tuple[int, int],
-    fps: float,
-    lifts: bool,
-) -> Report:
-    names = [f"{m}_{part}" for m in (*COLOURS, *LIFTED) for part in ("ratio", "predictable")]
-    categories = sorted({entry["category"] for entry in entries})
-    metrics = _summary(entries, names, lambda entry: entry["metrics"], request.seed)
-    protocol = {
-        "suite": "horizon", "worlds": len(entries), "scenes": len(entries), "frames": frames,
-        "size": list(size), "fps": fps, "seed": request.seed, "runs": request.runs, "members": MEMBERS,
-        "instruments": {"colours": list(COLOURS), LIFTER: list(LIFTED) if lifts else []},
-        "ratio": {"floor": FLOOR, "predictable": PREDICTABLE, "window": WINDOW},
-    }  # fmt: skip
-    return Report(
-        protocol=protocol,
-        metrics=metrics,
-        baselines={
-            who: _summary(entries, list(metrics), lambda entry, who=who: entry["baselines"][who], request.seed)
-            for who in RIVALS
-        },
-        by_category={
-            category: _summary(
-                [e for e in entries if e["category"] == category], names, lambda e: e["metrics"], request.seed
-            )
-            for category in categories
-        },
-        by_world=entries,
-        missing={name: entries[0]["missing"][name] for name in names if name not in metrics},
-    )
-
-
-def _summary(entries: list[dict[str, Any]], names: list[str], part: Any, seed: int) -> dict[str, dict[str, Any]]:
-    rows = {}
-    for name in names:
-        values = [part(entry).get(name, math.nan) for entry in entries]
-        if not np.isfinite(values).any():
-            continue
-        found = bootstrap.interval(values, [entry["scene_id"] for entry in entries], seed=seed)
-        rows[name] = {
-            "value": found.value, "lo": found.lo, "hi": found.hi, "coverage": float(np.isfinite(values).mean()),
-            "unit": "s" if name.endswith("_predictable") else "",
-            "better": "higher" if name.endswith("_predictable") else "lower",
-        }  # fmt: skip
-    return rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from phys4d.data.opening import evenly, paired, stored_worlds
+from phys4d.data.opening import StoredWorld, evenly, paired, stored_worlds
 from phys4d.errors import InputError
 from phys4d.evaluation import Report, baselines, bootstrap
 from phys4d.evaluation.measure import Better, Measured
@@ -35,7 +35,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One item's values; baselines: those of its trivial rivals. notes: what a reader should know."""
+    """One item's values; baselines: those of its trivial rivals. notes: what a reader should know.
+
+    curves: by name, one number a frame.
+    """
 
     name: str
     scene: str
@@ -44,6 +47,7 @@ class Judged:
     found: Mapping[str, Measured]
     baselines: Mapping[str, Mapping[str, Measured]]
     notes: tuple[str, ...] = ()
+    curves: Mapping[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +60,17 @@ class Pairing:
     note: str
 
 
-def one_source(suite: str, request: SuiteRequest) -> None:
-    """Raise InputError unless the suite has its truth and exactly one of --model and --videos, and no more."""
+def one_source(suite: str, request: SuiteRequest, *, exact: bool = False) -> None:
+    """Raise InputError unless the suite has its truth and exactly one of --model and --videos, and no more.
+
+    exact: whether the suite knows what --exact asks.
+    """
     request.need(suite, "benchmark")
     if (request.model is None) == (request.videos is None):
         raise InputError(f"--suite {suite} needs --videos (what was made) or --model (which lifts), one of them")
     if request.runs != 1 or request.steps is not None:
         raise InputError(f"--suite {suite} generates nothing: --runs and --steps do not apply")
+    request.refuse(suite, "workers", *(() if exact else ("exact",)))
 
 
 def pairings(suite: str, request: SuiteRequest, *needs: str) -> Iterator[Pairing]:
@@ -74,21 +82,17 @@ def pairings(suite: str, request: SuiteRequest, *needs: str) -> Iterator[Pairing
     assert request.benchmark is not None
     truths = stored_worlds(request.benchmark)
     if request.videos is None:
-        references = [truths[i].load() for i in evenly(len(truths), request.limit)]
-        names = [truths[i].name for i in evenly(len(truths), request.limit)]
-        kept = _subset(references, request)
+        chosen = _subset(truths, evenly(len(truths), request.limit), request)
         assert request.model is not None
         model = WorldModel.from_pretrained(request.model)
-        found = lifted(model, (references[i] for i in kept))
-        for i, (prediction, reference) in zip(kept, found):
-            yield _pairing(names[i], prediction, reference, needs)
+        found = lifted(model, (truths[i].load() for i in chosen))
+        for i, (prediction, reference) in zip(chosen, found):
+            yield _pairing(truths[i].name, prediction, reference, needs)
         return
     mine = stored_worlds(request.videos)
     theirs = paired(mine, truths, (request.videos, request.benchmark))
-    chosen = evenly(len(mine), request.limit)
-    references = [theirs[i].load() for i in chosen]
-    for i in _subset(references, request):
-        yield _pairing(mine[chosen[i]].name, mine[chosen[i]].load(), references[i], needs)
+    for i in _subset(theirs, evenly(len(mine), request.limit), request):
+        yield _pairing(mine[i].name, mine[i].load(), theirs[i].load(), needs)
 
 
 def judge_worlds(
@@ -197,13 +201,15 @@ def _pairing(name: str, prediction: World4D, reference: World4D, needs: tuple[st
     return Pairing(name, prediction, reference, note)
 
 
-def _subset(references: Sequence[World4D], request: SuiteRequest) -> list[int]:
-    """Places of the worlds whose category or scene --subset names."""
-    names = [{str(w.meta.get(key)) for key in ("category", "scene") if w.meta.get(key)} for w in references]
+def _subset(worlds: Sequence[StoredWorld], places: Sequence[int], request: SuiteRequest) -> list[int]:
+    """Those of the places whose world is of a category or scene that --subset names, all if it names none."""
     if not request.subset:
-        return list(range(len(references)))
+        return list(places)
+    # Read twice rather than held all at once.
+    metas = [worlds[i].load().meta for i in places]
+    names = [{str(meta.get(key)) for key in ("category", "scene") if meta.get(key)} for meta in metas]
     _known_names(set(request.subset), set().union(*names), request.benchmark)
-    return [i for i, own in enumerate(names) if own & set(request.subset)]
+    return [i for i, own in zip(places, names) if own & set(request.subset)]
 
 
 def _known_names(asked: set[str], known: set[str], place: Path | None) -> None:
@@ -223,7 +229,7 @@ def _entry(item: Judged, rows: Mapping[str, Row]) -> dict[str, Any]:
         "metrics": {name: value.value for name, value in known.items()},
         "coverage": {name: value.coverage for name, value in measured.items()},
         "missing": {name: value.reason for name, value in measured.items() if name not in known},
-        "curves": {},
+        "curves": dict(item.curves),
         "baselines": {
             rival: {name: value.value for name, value in found.items() if name in known}
             for rival, found in item.baselines.items()

@@ -38,6 +38,12 @@ class SuiteRequest:
             if getattr(self, name) is None:
                 raise InputError(f"--suite {suite} needs --{name}")
 
+    def refuse(self, suite: str, *names: str) -> None:
+        """Raise InputError, which names the flag, where one of these fields was given: never ignore one."""
+        for field in dataclasses.fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                raise InputError(f"--suite {suite} cannot use --{field.name}")
+
 
 Suite = Callable[[SuiteRequest], Report]
 SUITES: Registry[Suite] = Registry("suite")

@@ -62,7 +62,7 @@ TAE_FRAMES, TAE_VIDEOS = 180, 20
 @SUITES.register("video-depth")
 def video_depth_suite(request: SuiteRequest) -> Report:
     """AbsRel, delta1 and RMSE after one scale and shift of disparity a video; TAE, theirs and ours."""
-    one_source("video-depth", request)
+    one_source("video-depth", request, exact=True)
     assert request.benchmark is not None
     parts = {n: p for n, p in PARTS.items() if (request.benchmark / p.folder / p.file).is_file()}
     if parts:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from phys4d.data.opening import evenly
 from phys4d.errors import InputError, unknown_name
 
 TAKES = ("take-1", "take-2")
@@ -113,16 +114,9 @@ class Benchmark:
                 raise InputError(unknown_name("scenario, category or view", name, names))
         wanted = set(subset)
         views = [v for v in self.views if not wanted or wanted & {v.scenario, v.category, v.view}]
-        kept = set(evenly(list(dict.fromkeys(view.scenario for view in views)), limit))
+        scenarios = list(dict.fromkeys(view.scenario for view in views))
+        kept = {scenarios[i] for i in evenly(len(scenarios), limit)}
         return [view for view in views if view.scenario in kept]
-
-
-def evenly(items: list[str], limit: int | None) -> list[str]:
-    """At most `limit` of them, evenly from the whole."""
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, not {limit}")
-    count = len(items) if limit is None else min(limit, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def read_descriptions(path: Path) -> list[ViewFiles]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from phys4d.data.opening import evenly
 from phys4d.errors import InputError, unknown_name
 from phys4d.evaluation import Report
 from phys4d.evaluation.physics_iq import (
@@ -33,7 +34,6 @@ from phys4d.evaluation.physics_iq.summary import ALWAYS
 from phys4d.model import WorldModel
 from phys4d.sim.catalog import SCENES
 from phys4d.sim.dataset import Clip, make_clip
-from phys4d.suites.physics_iq.folder import evenly
 from phys4d.suites.physics_iq.protocol import described
 from phys4d.suites.suite import SUITES, SuiteRequest
 
@@ -123,7 +123,7 @@ def chosen_rows(subset: Sequence[str], limit: int | None) -> list[str]:
             raise InputError(unknown_name("scene or category", name, [*categories, *SCENES]))
     rows = [row for row in ROWS if not subset or row in subset or SCENES[row].category in subset]
     rows += [name for name in dict.fromkeys(subset) if name in SCENES and name not in rows]
-    return evenly(rows, limit)
+    return [rows[i] for i in evenly(len(rows), limit)]
 
 
 def simulated(
