@@ -300,11 +300,14 @@ def test_requests_that_make_no_sense_are_refused(truth):
         "needs --videos .* or --model": {"benchmark": truth},
         "one of them": {"benchmark": truth, "videos": truth, "model": "nano"},
         "generates nothing": {"benchmark": truth, "videos": truth, "runs": 2},
+        "cannot use --workers": {"benchmark": truth, "videos": truth, "workers": 2},
         "has no soft; it has ball, rigid": {"benchmark": truth, "videos": truth, "subset": ("soft",)},
         "no such file": {"benchmark": truth / "nowhere", "videos": truth},
     }.items():
         with pytest.raises(InputError, match=message):
             values("video-depth", **request)
+    with pytest.raises(InputError, match="cannot use --exact"):
+        values("tapvid3d", benchmark=truth, videos=truth, exact=True)
 
 
 def test_millimetres_are_noticed(truth, tmp_path):
