@@ -1,9 +1,9 @@
 """How fast worlds are simulated with every label, and where the time goes.
 
-    python benchmarks/simulate.py [--size 64 64] [--clips 28]
+    python benchmarks/simulate.py [--size 64 64] [--clips 60]
 
 Prints, for every scene, the seconds of a clip by part (the best of three runs, one thread), and then the clips a
-minute of a whole data set with one worker and with two, one after the other in the same run.
+minute of a data set of each category with one worker and with two, one after the other in the same run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phys4d.sim import caster, filming
-from phys4d.sim.catalog import SCENES, build, random_stream
+from phys4d.sim.catalog import SCENES, build, names_of, random_stream
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.sim.engines import engine_of
 
@@ -44,7 +44,7 @@ def parts(name: str, size: tuple[int, int]) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
-    parser.add_argument("--clips", type=int, default=28)
+    parser.add_argument("--clips", type=int, default=60)
     arguments = parser.parse_args()
     size = tuple(arguments.size)
     caster.load_kernels()
@@ -53,21 +53,24 @@ def main() -> None:
     for name in SCENES:
         seconds = parts(name, size)
         print(f"{name:22}" + "".join(f"{s:9.3f}" for s in (*seconds, sum(seconds))))
-    print(f"\nwhole data sets of {arguments.clips} clips, all scenes in turn, start of the workers included")
-    for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
-            simulate_dataset(
-                Path(folder) / "data",
-                list(SCENES),
-                clips=arguments.clips,
-                size=size,
-                workers=workers,
-                shard_size=16,
-                progress=False,
-            )
-            seconds = time.perf_counter() - started
-        print(f"{workers} workers: {60 * arguments.clips / seconds:6.0f} clips/min")
+    print(
+        f"\ndata sets of {arguments.clips} clips, all scenes of a category in turn, start of the workers included"
+    )
+    print(f"{'category':22}{'scenes':>9}{'1 worker':>16}{'2 workers':>16}")
+    for category in sorted({SCENES[name].category for name in SCENES}):
+        names = names_of((), category, everything=False)
+        told = (f"{rate(names, arguments.clips, size, workers):6.0f} clips/min" for workers in (1, 2))
+        print(f"{category:22}{len(names):9}" + "".join(f"{text:>16}" for text in told))
+
+
+def rate(names: list[str], clips: int, size: tuple[int, int], workers: int) -> float:
+    """Clips a minute of a whole data set."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        simulate_dataset(
+            Path(folder) / "data", names, clips=clips, size=size, workers=workers, shard_size=16, progress=False
+        )
+        return 60 * clips / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ class WorkError(Phys4DError, RuntimeError):
     """Work that could not be finished: a full disk, a simulation that exploded, a worker that died."""
 
 
+class ExplodedError(WorkError):
+    """A simulation that is not to be believed: NaN, energy from nowhere, things flown away."""
+
+
 class MissingFieldError(InputError):
     """A consumer needs fields of a `World4D` that this world does not have."""
 

@@ -114,7 +114,10 @@ PARAMETERS = [
     ("--shard-size 0", "shard_size must be at least 1, not 0"),
     ("--seed -1", "seed must be at least 0, not -1"),
     ("--seed 99999999999999999999", "seed must stay below 2^63, not 99999999999999999999"),
-    ("--camera orbti", "unknown camera 'orbti'. Did you mean 'orbit'?\nKnown: dolly, orbit, static."),
+    (
+        "--camera orbti",
+        "unknown camera 'orbti'. Did you mean 'orbit'?\nKnown: dolly, free, handheld, orbit, static.",
+    ),
     ("--device gpu", "unknown device 'gpu'. Did you mean 'cpu'?"),
     ("--device cuda:99", "unknown device 'cuda:99'."),
 ]
@@ -157,7 +160,7 @@ def test_more_than_memory_holds(refused, tmp_path, monkeypatch):
 
 
 NAMES = [
-    ("--scene bal_drop", "unknown scene 'bal_drop'. Did you mean 'ball_drop'?\nKnown: ball_bounce,"),
+    ("--scene bal_drop", "unknown scene 'bal_drop'. Did you mean 'ball_drop'?\nKnown: ball_and_block,"),
     ("--scene bäll", "unknown scene 'bäll'."),
     ("--category rigidd", "unknown category 'rigidd'. Did you mean 'rigid'?\nKnown: "),
     ("", "say which scenes: --scene NAME, --category NAME or --all (`phys4d info` lists them)"),

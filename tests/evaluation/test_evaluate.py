@@ -2,11 +2,9 @@
 
 import dataclasses
 import math
-import time
 
 import numpy as np
 import pytest
-import torch
 from ball_scene import FRAMES, as_prediction, ball_world, fall
 
 from phys4d.errors import InputError
@@ -154,16 +152,3 @@ def test_what_does_not_fit_together_is_refused():
         evaluate(TRUTH, TRUTH, context_frames=FRAMES)
     with pytest.raises(InputError, match="alignment"):
         evaluate(TRUTH, TRUTH, alignment="median")
-
-
-def test_it_is_quick_enough_for_a_training_loop():
-    """About a tenth of a second a world; ten times that allows for any machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        evaluate(as_prediction(TRUTH), TRUTH, baselines=False)
-        start = time.process_time()
-        evaluate(as_prediction(TRUTH), TRUTH, baselines=False)
-        assert time.process_time() - start < 1.0
-    finally:
-        torch.set_num_threads(before)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from phys4d.sim.engines import engine_of
-from phys4d.sim.scene import Body, Look, Material, SceneSpec
+from phys4d.sim.scene import Body, Look, Material, Rope, SceneSpec
 from phys4d.sim.shapes import Ground
 
 GREY = Look((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -28,7 +29,10 @@ def floor(made_of: Material) -> Body:
 
 @dataclasses.dataclass
 class Run:
-    """Recorded state: dicts of (T, 3|4) arrays by body, energy (T,), momentum (T, 3), and times (T,) [s]."""
+    """Recorded state: dicts of (T, 3|4) arrays by body, energy (T,), momentum (T, 3), and times (T,) [s].
+
+    coordinate: (T,) by jointed body; nodes: (T, N+1, 3) by rope; contacts: as the state has them.
+    """
 
     position: dict[str, np.ndarray]
     velocity: dict[str, np.ndarray]
@@ -38,10 +42,16 @@ class Run:
     energy: np.ndarray
     momentum: np.ndarray
     time: np.ndarray
+    coordinate: dict[str, np.ndarray]
+    nodes: dict[str, np.ndarray]
+    contacts: list[dict[str, Any]]
+    work: np.ndarray
 
 
-def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G) -> Run:
-    spec = SceneSpec("bench", "rigid", "mujoco", "", tuple(bodies), (), gravity=(0.0, 0.0, -gravity))
+def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G, ropes: tuple[Rope, ...] = ()) -> Run:
+    spec = SceneSpec(
+        "bench", "rigid", "mujoco", "", tuple(bodies), (), gravity=(0.0, 0.0, -gravity), ropes=tuple(ropes)
+    )
     frames = round(seconds * fps) + 1
     state = engine_of("mujoco")(spec, frames, fps).state
 
@@ -57,4 +67,12 @@ def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G) -> R
         np.array(state["energy"]),
         np.array(state["momentum"]),
         np.arange(frames) / fps,
+        {
+            name: np.array(entry["joint"]["coordinate"])
+            for name, entry in state["bodies"].items()
+            if "coordinate" in entry.get("joint", {})
+        },
+        {name: np.array(entry["position"]) for name, entry in state.get("ropes", {}).items()},
+        state["contacts"],
+        np.array(state.get("work", np.zeros(frames))),
     )

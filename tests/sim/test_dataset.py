@@ -10,8 +10,11 @@ import pytest
 from phys4d import codecs, simulate
 from phys4d.data import open_dataset
 from phys4d.data.verify import verify
-from phys4d.errors import InputError
-from phys4d.sim.dataset import simulate_dataset
+from phys4d.errors import ExplodedError, InputError, WorkError
+from phys4d.sim import dataset as datasets
+from phys4d.sim.catalog import SCENES
+from phys4d.sim.dataset import Clip, make_clip, replacement_seed, simulate_dataset
+from phys4d.sim.engines import engine_of
 
 NAMES = ("ball_drop", "block_domino")
 PARAMETERS = {"clips": 3, "seed": 5, "size": (16, 24), "frames": 4, "views": 2, "perturb": 1}
@@ -134,3 +137,106 @@ def test_unknown_names_leave_nothing(tmp_path):
     with pytest.raises(InputError, match="no scene is named"):
         simulate_dataset(tmp_path / "DATA", [], clips=1)
     assert not (tmp_path / "DATA").exists()
+
+
+class Bomb:
+    """An engine that explodes for chosen (seed, perturb), told by what the scene looks like."""
+
+    def __init__(self, monkeypatch, explodes) -> None:
+        real = engine_of("mujoco")
+        self.asked: list[tuple[int, int]] = []
+        now: list[tuple[int, int]] = []
+
+        def build(name, seed=0, perturb=0):
+            now.append((seed, perturb))
+            return real_build(name, seed, perturb)
+
+        def run(spec, frames, fps):
+            self.asked.append(now.pop())
+            if explodes(*self.asked[-1]):
+                raise ExplodedError(f"scene {spec.name} exploded")
+            return real(spec, frames, fps)
+
+        from phys4d.sim import simulate as simulating
+
+        real_build = datasets.build
+        for module in (datasets, simulating):
+            monkeypatch.setattr(module, "build", build)
+            monkeypatch.setattr(module, "engine_of", lambda _: run)
+
+
+def clip(seed: int = 5, view: int = 0, perturb: int = 0) -> Clip:
+    return Clip("ball_drop", seed, view, perturb, (8, 8), 2, 12.0, "static", None)
+
+
+def test_a_scene_that_explodes_is_replaced_for_all_its_views_and_repetitions(monkeypatch):
+    Bomb(monkeypatch, lambda seed, perturb: seed == 5)
+    made = [make_clip(clip(view=view, perturb=perturb)) for view in (0, 1) for perturb in (0, 1)]
+    assert {world.meta["seed"] for world in made} == {replacement_seed("ball_drop", 5, 1)}
+    assert [world.meta["perturb"] for world in made] == [0, 1, 0, 1]
+    assert made[0].meta["physics"] == made[2].meta["physics"]
+    assert made[0].meta["replaces"] == {"seed": 5, "perturb": 0, "causes": ["scene ball_drop exploded"]}
+    assert "replaces" not in make_clip(clip(seed=6)).meta
+
+
+def test_a_repetition_that_explodes_alone_is_replaced_alone(monkeypatch):
+    Bomb(monkeypatch, lambda seed, perturb: perturb == 1)
+    world = make_clip(clip(perturb=1))
+    assert (world.meta["seed"], world.meta["perturb"]) == (5, 1 + datasets.MOST_WORLDS)
+    assert world.meta["replaces"]["perturb"] == 1
+    assert make_clip(clip(perturb=2)).meta["perturb"] == 2
+
+
+def test_a_scene_that_always_explodes_is_failed_work(monkeypatch):
+    Bomb(monkeypatch, lambda seed, perturb: True)
+    with pytest.raises(WorkError, match=r"ball_drop exploded; so did what was tried in its place \(16 in all\)"):
+        make_clip(clip())
+
+
+PLANTED = """
+from phys4d.sim.catalog import Layout, scene
+from phys4d.sim.scene import Body
+from phys4d.sim.dressing import MATERIALS
+from phys4d.sim.shapes import Sphere
+
+@scene("planted", "Two {stuff} balls, at times one inside the other.", category="planted")
+def planted(draw):
+    apart = 0.1 if draw.uniform(0, 1) < 0.5 else 1.0
+    look = draw.look_of("rubber", 0.3)
+    a, b = (Body(n, Sphere(0.3), MATERIALS["rubber"], look, (x, 0, 1)) for n, x in (("a", 0), ("b", apart)))
+    return Layout((a, b), {"stuff": "rubber"})
+"""
+
+
+@pytest.fixture
+def planted():
+    exec(PLANTED, {})
+    yield "planted"
+    SCENES._entries.pop("planted")
+
+
+def test_a_planted_scene_that_explodes_for_some_seeds(planted, tmp_path):
+    """In MuJoCo itself: what explodes is not written, but recorded and replaced, and the same when continued."""
+    settings = {"clips": 8, "size": (8, 8), "frames": 3, "shard_size": 3, "progress": False}
+    summary = simulate_dataset(tmp_path / "A", [planted], **settings)
+    assert 1 <= len(summary.replaced) <= 7
+    assert "replaced: planted-" in str(summary)
+    assert "its energy rose" in str(summary)
+    ds = open_dataset(tmp_path / "A")
+    records = [json.loads(file.read_text()) for file in sorted((tmp_path / "A").glob("shard-*.json"))]
+    replaced = [entry for record in records for entry in record.get("replaced", ())]
+    assert len(replaced) == len(summary.replaced)
+    for entry in replaced:
+        row = next(row for row in ds.index.to_pylist() if row["key"] == entry["key"])
+        assert entry["seed"] != row["seed"] >= 2**62
+        assert entry["causes"]
+    assert all(np.isfinite(ds[i].tracks).all() for i in range(len(ds)))
+    assert verify(tmp_path / "A").ok
+    # Interrupted: the index and the second shard are lost, and made again.
+    before = checksums(tmp_path / "A")
+    for lost in ("index.parquet", "shard-000001.tar", "shard-000001.json"):
+        (tmp_path / "A" / lost).unlink()
+    again = simulate_dataset(tmp_path / "A", [planted], **settings)
+    assert again.replaced == summary.replaced
+    assert checksums(tmp_path / "A") == before
+    assert simulate_dataset(tmp_path / "A", [planted], **settings).replaced == summary.replaced

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from bench import G, body, floor, material, run
 
-from phys4d.errors import WorkError
+from phys4d.errors import ExplodedError
 from phys4d.sim.engines import engine_of
-from phys4d.sim.engines.mujoco import CONTACT_RATE, TIMESTEP, _check, bounce, damping_ratio
+from phys4d.sim.engines.mujoco import CONTACT_RATE, TIMESTEP, bounce, damping_ratio
+from phys4d.sim.engines.mujoco.soundness import check_energy
+from phys4d.sim.motion import Spheres, Surface
 from phys4d.sim.scene import SceneSpec, contact_of
-from phys4d.sim.shapes import Box, Cylinder, Sphere, about_axis, multiply
+from phys4d.sim.shapes import Box, Cylinder, Duck, Sphere, about_axis, multiply
 
 
 def test_free_fall_and_throw_follow_the_parabola():
@@ -24,6 +26,30 @@ def test_free_fall_and_throw_follow_the_parabola():
     np.testing.assert_allclose(r.position["thrown"][:, 0], 2 * t, atol=1e-4)
     np.testing.assert_allclose(r.position["thrown"][:, 2], 9 + 3 * t - G * t**2 / 2, atol=2e-3)
     np.testing.assert_allclose(r.spin["thrown"], np.tile([0, 0, 5.0], (len(t), 1)), atol=1e-6)
+
+
+def test_balls_are_handed_on_as_spheres_that_move_with_their_body():
+    """A duck's eyes and its beak are parts of one rigid body: distances between them never change."""
+    duck = body(
+        "duck", Duck(0.8), material(), (0, 0, 1), rotation=about_axis((0, 1, 0), 0.7), spin=(0.0, 3.0, 1.0)
+    )
+    spec = SceneSpec("bench", "rigid", "mujoco", "", (floor(material()), duck), ())
+    motion = engine_of("mujoco")(spec, 6, 12.0)
+    eyes = [s for s in motion.surfaces if isinstance(s, Spheres)]
+    skin = next(s for s in motion.surfaces if isinstance(s, Surface) and s.name == "duck")
+    assert len(eyes) == 2
+    for eye, place in zip(eyes, Duck.EYES):
+        assert eye.radius == pytest.approx(0.035 * 0.8)
+        apart = np.linalg.norm(eye.centres - skin.vertices[:, ::97], axis=-1)
+        np.testing.assert_allclose(apart, apart[:1].repeat(6, 0), atol=1e-5)
+        rest = np.linalg.norm(np.array(place) * 0.8 - skin.rest[::97], axis=-1)
+        np.testing.assert_allclose(apart[0], rest, atol=1e-5)
+        # And they turn as the body does.
+        a, b = (skin.vertices[:, k] - skin.vertices[:, 0] for k in (300, 900))
+        for moved, at_rest in ((a, skin.rest[300] - skin.rest[0]), (b, skin.rest[900] - skin.rest[0])):
+            np.testing.assert_allclose(np.einsum("tij,j->ti", eye.rotations[:, 0], at_rest), moved, atol=1e-5)
+    low, high = eyes[0].bounds()[:, 0], eyes[0].bounds()[:, 1]
+    np.testing.assert_allclose(high - low, 2 * 0.028, atol=1e-6)
 
 
 def test_gravity_is_the_scene_s():
@@ -144,8 +170,8 @@ def test_energy_never_rises_in_a_passive_scene():
     m = material(0.5, 0.7)
     bodies = [floor(m), *(body(f"b{k}", Box((0.2, 0.3, 0.25)), m, (0.03 * k, 0, 0.2 + 0.4 * k)) for k in range(4))]
     energy = run(bodies, 2.0, 50).energy
-    # But for what a contact lends and gives back within its 5 ms: at most a hundredth here.
-    assert (energy - np.minimum.accumulate(energy)).max() < 0.01 * (energy[0] - energy[-1])
+    # What a contact has taken in and gives back within its 5 ms is missing in one frame only.
+    assert (energy[2:] - np.maximum(energy[1:-1], energy[:-2])).max() < 1e-3 * (energy[0] - energy[-1])
     assert energy[-1] < 0.3 * energy[0]
 
 
@@ -159,12 +185,12 @@ def test_same_scene_same_motion():
 
 def test_an_exploded_scene_is_an_error():
     spec = SceneSpec("boom", "rigid", "mujoco", "", (), ())
-    with pytest.raises(WorkError, match="boom exploded"):
-        _check(spec, np.array([1.0, 0.9, 5.0]))
-    with pytest.raises(WorkError, match="exploded"):
-        _check(spec, np.array([1.0, np.nan]))
-    _check(spec, np.array([1.0, 0.5, 0.5]))
+    with pytest.raises(ExplodedError, match="boom exploded"):
+        check_energy(spec, np.array([1.0, 0.9, 5.0]))
+    with pytest.raises(ExplodedError, match="exploded"):
+        check_energy(spec, np.array([1.0, np.nan]))
+    check_energy(spec, np.array([1.0, 0.5, 0.5]))
     m = material(0.5, 0.9)
     overlapping = (body("a", Sphere(0.3), m, (0, 0, 2)), body("b", Sphere(0.3), m, (0.1, 0, 2)))
-    with pytest.raises(WorkError, match="exploded"):
+    with pytest.raises(ExplodedError, match="exploded"):
         engine_of("mujoco")(SceneSpec("overlap", "rigid", "mujoco", "", overlapping, ()), 5, 12)

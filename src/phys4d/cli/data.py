@@ -29,7 +29,7 @@ def simulate(
     views: Count = 1,
     perturb: Count = 0,
     camera: Annotated[
-        str, arg(metavar="static|orbit|dolly", help_behavior_hint="(default: drawn by the seed)")
+        str, arg(metavar="static|orbit|dolly|handheld|free", help_behavior_hint="(default: drawn by the seed)")
     ] = "",
     workers: Count = 1,
     shard_size: Count = 64,

@@ -20,9 +20,10 @@ import os
 import re
 import signal
 import threading
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -44,6 +45,10 @@ from phys4d.world import World4D
 
 _KEY = re.compile(r"[^\W_][\w+=,@-]{0,79}", re.ASCII)
 _BLOCK = 512
+MOST_REPLACED = 5
+"""Lines about replaced worlds that a person is shown."""
+HAND_OVER = 5.0
+"""How long a worker that is no longer wanted may take to hand over what it has made [s]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,27 +62,39 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedWorld:
-    """A world on its way into a shard: member bytes by name, and its row of the index but for its place."""
+    """A world on its way into a shard: member bytes by name, and its row of the index but for its place.
+
+    replaces: what it stands for, where what was asked for could not be made (`meta["replaces"]`).
+    """
 
     key: str
     members: dict[str, bytes]
     row: dict[str, Any]
+    replaces: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSummary:
-    """What is in a finished data set. size: of all shards [bytes]. made: worlds made by this call."""
+    """What is in a finished data set. size: of all shards [bytes]. made: worlds made by this call.
+
+    replaced: a line for every world that stands for one that could not be made.
+    """
 
     path: Path
     worlds: int
     shards: int
     size: int
     made: int
+    replaced: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         made = f"{self.made} made now" if self.made else "all of them were there already"
         worlds, shards = plural(self.worlds, "world"), plural(self.shards, "shard")
-        return f"{self.path}: {worlds} in {shards}, {self.size / 1e6:.3g} MB; {made}"
+        lines = [f"{self.path}: {worlds} in {shards}, {self.size / 1e6:.3g} MB; {made}"]
+        lines += [f"replaced: {line}" for line in self.replaced[:MOST_REPLACED]]
+        if len(self.replaced) > MOST_REPLACED:
+            lines.append(f"replaced: {len(self.replaced) - MOST_REPLACED} more, see the shards' .json")
+        return "\n".join(lines)
 
 
 def plural(number: int, noun: str) -> str:
@@ -188,12 +205,13 @@ def encode_item(item: Item, make: Make) -> EncodedWorld:
     row = index_row(
         item.key, "", 0, 0, meta=world.meta, fields=world.fields, fps=world.fps, extent=extent_of(world)
     )
-    return EncodedWorld(item.key, members, row)
+    return EncodedWorld(item.key, members, row, world.meta.get("replaces"))
 
 
 def write_shard(path: Path, worlds: Iterable[EncodedWorld]) -> list[dict[str, Any]]:
     """Write one tar shard and its record, each whole or not at all; return its rows of the index."""
     rows: list[dict[str, Any]] = []
+    replaced: list[dict[str, Any]] = []
     offset = 0
     with new_file(path) as temporary:
         # With a fixed clock, WebDataset's own writer gives the same bytes every time: members sorted by name,
@@ -204,8 +222,11 @@ def write_shard(path: Path, worlds: Iterable[EncodedWorld]) -> list[dict[str, An
                 length = sum(_BLOCK + -(-len(data) // _BLOCK) * _BLOCK for data in world.members.values())
                 rows.append({**world.row, "shard": path.name, "offset": offset, "length": length})
                 offset += length
+                if world.replaces:
+                    replaced.append({"key": world.key, **world.replaces})
         size, digest = temporary.stat().st_size, sha256(temporary)
-    write_text(record_of(path), json.dumps({"sha256": digest, "size": size, "rows": rows}, indent=1) + "\n")
+    record = {"sha256": digest, "size": size, "rows": rows, **({"replaced": replaced} if replaced else {})}
+    write_text(record_of(path), json.dumps(record, indent=1) + "\n")
     return rows
 
 
@@ -215,7 +236,10 @@ def record_of(shard: Path) -> Path:
 
 
 def read_record(shard: Path) -> dict[str, Any] | None:
-    """The record of a shard (`sha256`, `size` [bytes], `rows`), or None where there is none that can be read."""
+    """The record of a shard, or None where there is none that can be read.
+
+    It has `sha256`, `size` [bytes], `rows`, and `replaced` where worlds stand for others.
+    """
     try:
         record = json.loads(record_of(shard).read_text(encoding="utf-8"))
         return record if {"sha256", "size", "rows"} <= record.keys() else None
@@ -310,9 +334,13 @@ def _finished(shard: Path, items: Sequence[Item]) -> list[dict[str, Any]] | None
     return record["rows"] if [row["key"] for row in record["rows"]] == [item.key for item in items] else None
 
 
-def _summary(out: Path, shards: Iterable[str], worlds: int, *, made: int) -> DatasetSummary:
+def _summary(out: Path, shards: Collection[str], worlds: int, *, made: int) -> DatasetSummary:
     sizes = [(out / name).stat().st_size if (out / name).is_file() else 0 for name in shards]
-    return DatasetSummary(out, worlds, len(sizes), sum(sizes), made)
+    replaced = []
+    for name in shards:
+        for entry in (read_record(out / name) or {}).get("replaced", ()):
+            replaced.append(f"{entry['key']}, {entry['causes'][0]}")
+    return DatasetSummary(out, worlds, len(sizes), sum(sizes), made, tuple(replaced))
 
 
 def _counted(worlds: Iterable[EncodedWorld], bar: tqdm) -> Iterator[EncodedWorld]:
@@ -346,7 +374,7 @@ def _encoded_by_pool(items: Sequence[Item], make: Make, workers: int) -> Generat
             while True:
                 # Enough in flight to keep every worker busy behind a slow first one; no more, for memory's sake.
                 for item in itertools.islice(rest, 4 * workers - len(pending)):
-                    pending.append((item, pool.submit(encode_item, item, make)))
+                    pending.append((item, pool.submit(_encode_watched, item, make)))
                 if not pending:
                     break
                 yield pending[0][1].result()
@@ -364,6 +392,44 @@ def _encoded_by_pool(items: Sequence[Item], make: Make, workers: int) -> Generat
         watched.close()
 
 
+class _Leash:
+    """Ends a worker that nobody waits for: at once while it makes a world, but never while it hands one over.
+
+    A message cut short would leave the parent waiting for its rest for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._making = self._let_go = False
+
+    def encode(self, item: Item, make: Make) -> EncodedWorld:
+        with self._lock:
+            if self._let_go:
+                os._exit(1)
+            self._making = True
+        try:
+            return encode_item(item, make)
+        finally:
+            with self._lock:
+                self._making = False
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._let_go = True
+            if self._making:
+                os._exit(1)
+        time.sleep(HAND_OVER)
+        os._exit(1)
+
+
+_leash = _Leash()
+"""Of this process, where it is a worker."""
+
+
+def _encode_watched(item: Item, make: Make) -> EncodedWorld:
+    return _leash.encode(item, make)
+
+
 def _start_worker(watched: Connection) -> None:
     """A worker makes worlds in one thread, leaves Ctrl-C to its parent, and ends when that lets go or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -372,7 +438,7 @@ def _start_worker(watched: Connection) -> None:
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
             watched.recv_bytes()
-        os._exit(1)
+        _leash.let_go()
 
     threading.Thread(target=watch, daemon=True).start()
 

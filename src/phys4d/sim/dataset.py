@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phys4d.data.writer import DatasetSummary, Item, write_dataset
-from phys4d.errors import InputError
+from phys4d.errors import ExplodedError, InputError, WorkError
 from phys4d.sim.caster import load_kernels
-from phys4d.sim.catalog import SCENES
+from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.device import warp_device
+from phys4d.sim.engines import engine_of
 from phys4d.sim.simulate import check_parameters, simulate
 from phys4d.world import World4D
 
@@ -19,6 +20,8 @@ MOST_SEED = 2**63
 """The index of a data set keeps seeds as 64-bit integers."""
 MOST_WORLDS = 10_000_000
 """Worlds in one data set: their plan is held in memory."""
+ATTEMPTS = 16
+"""Seeds, and members of an ensemble, that are tried where scenes explode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,8 @@ def simulate_dataset(
 
     Scene number i has the seed `seed + i // len(names)`. With `perturb` K, K perturbed repetitions stand beside
     each; the set then holds clips x (1 + K) x views worlds. Continues or returns at once as `write_dataset` does,
-    on one machine or, with `ray`, on a cluster; errors as there and in `simulate`.
+    on one machine or, with `ray`, on a cluster; errors as there and in `simulate`. Scenes that explode are
+    replaced as `make_clip` says; the summary and the record of their shard name them.
     """
     for name in names:
         SCENES[name]
@@ -107,5 +111,49 @@ def simulate_dataset(
 
 
 def make_clip(clip: Clip) -> World4D:
-    """Simulate one clip; a top-level function, so that worker processes find it."""
-    return simulate(**dataclasses.asdict(clip))
+    """Simulate one clip; a top-level function, so that worker processes find it.
+
+    Where its scene explodes, another seed takes its place: always the same one, whoever makes the clip, and the
+    same one for all views and repetitions of the scene. Where only a perturbed repetition explodes, another
+    repetition does. `meta["replaces"]` then says what it stands for. Raises WorkError where nothing helps.
+    """
+    causes: list[str] = []
+    member = 0
+    for attempt in range(ATTEMPTS):
+        seed = replacement_seed(clip.scene, clip.seed, attempt)
+        while member < ATTEMPTS:
+            perturb = replacement_member(clip.perturb, member)
+            try:
+                world = simulate(**{**dataclasses.asdict(clip), "seed": seed, "perturb": perturb})
+            except ExplodedError as error:
+                causes.append(str(error))
+            else:
+                if causes:
+                    world.meta["replaces"] = {"seed": clip.seed, "perturb": clip.perturb, "causes": causes}
+                return world
+            if not clip.perturb or not _is_sound(clip, seed):
+                break
+            member += 1
+    raise WorkError(f"{causes[-1]}; so did what was tried in its place ({len(causes)} in all)")
+
+
+def replacement_seed(scene: str, seed: int, attempt: int) -> int:
+    """The seed itself, then those that take its place: far above every seed that people choose."""
+    if not attempt:
+        return seed
+    return int(random_stream(scene, seed, f"replacement {attempt}").integers(MOST_SEED // 2, MOST_SEED - 1))
+
+
+def replacement_member(perturb: int, attempt: int) -> int:
+    """The number of a repetition, then those that take its place: beyond every number that a data set has."""
+    return perturb + attempt * MOST_WORLDS
+
+
+def _is_sound(clip: Clip, seed: int) -> bool:
+    """Whether the unperturbed scene, for which all repetitions are filmed, does not explode."""
+    spec = build(clip.scene, seed)
+    try:
+        engine_of(spec.engine)(spec, clip.frames, clip.fps)
+    except ExplodedError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,12 @@ def warp_device(name: str | None = None) -> str:
     return str(chosen)
 
 
+@functools.cache
+def _announce() -> None:
+    """Say once why the first run takes a while."""
+    print("phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True)
+
+
 def load_module(module: str, device: str | None = None) -> None:
     """Load the kernels of a Python module, saying so where they must be compiled first."""
     target = warp_device(device)
@@ -48,9 +55,7 @@ def load_module(module: str, device: str | None = None) -> None:
     block = 1 if target == "cpu" else 256
     cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier(block)
     if not cached.is_dir():
-        print(
-            "phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True
-        )
+        _announce()
     wp.load_module(kernels, device=target, block_dim=block)
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from phys4d.sim.scene import Body, Light, Look, Material, Sky
+from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
+from phys4d.sim.scene import Body, Look, Material, Rope
 from phys4d.sim.shapes import Box, Colour, Ground, Shape, Sphere, Vector, about_axis
 
 Choice = TypeVar("Choice")
@@ -30,7 +31,18 @@ MATERIALS: dict[str, Material] = {
         Material("foam", 60.0, 0.80, 0.25),
         Material("stone", 2600.0, 0.60, 0.40),
         Material("clay", 1700.0, 0.80, 0.05),
+        Material("polished steel", 7850.0, 0.20, 0.96),
+        Material("iron", 7200.0, 0.45, 0.25),
+        Material("ceramic", 2300.0, 0.45, 0.40),
+        Material("glass", 2500.0, 0.40, 0.60),
     )
+}
+
+ROPES: dict[str, tuple[Material, float, float]] = {
+    # name: (material, stiffness of bending E I / r^4 [Pa], over how long bending dies away [s])
+    "hemp": (Material("hemp", 700.0, 0.70, 0.05), 1.2e5, 0.10),
+    "cotton": (Material("cotton", 500.0, 0.60, 0.05), 3e4, 0.10),
+    "rubber": (Material("rubber cord", 1100.0, 0.80, 0.30), 4e5, 0.03),
 }
 
 FLOORS: dict[str, tuple[Material, tuple[str, ...], float]] = {
@@ -75,6 +87,13 @@ class Draw:
     def shaped(self, name: str, shape: Shape, material: str, tile: float, **placed: Any) -> Body:
         return Body(name, shape, MATERIALS[material], self.look_of(material, tile=tile), **placed)
 
+    def rope(self, name: str, path: Sequence[Vector], radius: float, stuff: str, **held: Any) -> Rope:
+        """A rope of a stuff in ROPES through nodes, drawn with a twist that shows how it moves along itself."""
+        material, stiffness, decay = ROPES[stuff]
+        bending = stiffness * radius**4
+        look = self.look_of(material.name, tile=8 * radius)
+        return Rope(name, tuple(path), radius, material, look, bending, decay * bending, **held)
+
     def look_of(self, material: str, tile: float) -> Look:
         """Colours and texture by which a material can be told."""
         rng = self.looks
@@ -103,6 +122,18 @@ class Draw:
                 return Look((grey, grey * 0.97, grey * 0.92), (0.16, 0.15, 0.14), "marble", tile, gloss=0.1)
             case "clay":
                 return Look((0.62, 0.25, 0.13), (0.45, 0.16, 0.08), "noise", tile, gloss=0.05)
+            case "polished steel":
+                return Look((0.62, 0.63, 0.65), (0.2, 0.2, 0.22), "rings", tile, gloss=1.0)
+            case "iron":
+                return Look((0.09, 0.09, 0.1), (0.2, 0.19, 0.18), "speckle", tile, gloss=0.4)
+            case "ceramic":
+                return Look(_hsv(hue, 0.12, 0.95), vivid, _pick(rng, "plain", "dots", "stripes"), tile, gloss=0.9)
+            case "hemp":
+                return Look((0.5, 0.34, 0.16), (0.24, 0.14, 0.05), "stripes", tile, gloss=0.0)
+            case "cotton":
+                return Look((0.85, 0.83, 0.78), vivid, "stripes", tile, gloss=0.0)
+            case "rubber cord":
+                return Look(vivid, (0.04, 0.04, 0.04), _pick(rng, "stripes", "dots"), tile, gloss=0.5)
         raise KeyError(material)
 
     def floor(self) -> tuple[str, Body]:
@@ -167,6 +198,66 @@ class Draw:
             return (r, g, b)
 
         return Sky(mix((0.62, 0.76, 0.92), (0.80, 0.82, 0.84)), mix((0.14, 0.32, 0.72), (0.62, 0.66, 0.72)))
+
+    def outdoors(self) -> tuple[tuple[Light, ...], Sky]:
+        """A sun that can be seen, with its haze: for scenes with mirrors and glass, which show the sky."""
+        lights = self.lights()
+        return lights, dataclasses.replace(self.sky(), glow=float(self.looks.uniform(0.3, 0.6)))
+
+    def passing_lamp(self, seconds: float) -> tuple[tuple[AreaLight, ...], Sky]:
+        """A small strong lamp that travels over the origin from one side to the other in a dim room."""
+        rng = self.looks
+        tall, reach = float(rng.uniform(1.1, 1.5)), float(rng.uniform(1.2, 1.7))
+        edge, warmth, azimuth = (
+            float(rng.uniform(0.15, 0.35)),
+            float(rng.uniform(0.0, 0.3)),
+            float(rng.uniform(-math.pi, math.pi)),
+        )
+        # Beside the middle, so that it is not overhead twice as bright as before.
+        along, beside = np.array([math.cos(azimuth), math.sin(azimuth)]), float(rng.uniform(-0.3, 0.3))
+        places = [way * reach * along + beside * np.array([-along[1], along[0]]) for way in (-1, 1)]
+        path = tuple((t, (float(x), float(y), tall)) for t, (x, y) in zip((0.0, seconds), places))
+        # Below it as bright as under a sun.
+        level = float(rng.uniform(2.5, 4.0)) * math.pi * tall**2 / edge**2
+        colour = (level, level * (1 - 0.4 * warmth), level * (1 - warmth))
+        dim = float(rng.uniform(0.12, 0.25))
+        lamp = AreaLight(path[0][1], size=(edge, edge), colour=colour, path=path)
+        return (lamp,), Sky((dim, dim, dim), (dim, dim, dim))
+
+    def studio(self) -> tuple[tuple[AreaLight, ...], Sky]:
+        """One lamp overhead and one or two soft boxes around in a dim room, all of which mirrors show."""
+        rng = self.looks
+        tall, dim, warmth = (
+            float(rng.uniform(2.2, 3.0)),
+            float(rng.uniform(0.12, 0.3)),
+            float(rng.uniform(0.0, 0.2)),
+        )
+        reach, azimuth = float(rng.uniform(0.4, 1.2)), float(rng.uniform(-math.pi, math.pi))
+        x, y = reach * math.cos(azimuth), reach * math.sin(azimuth)
+        edge, power = float(rng.uniform(0.4, 1.0)), float(rng.uniform(18, 28))
+        # As bright below a small lamp as below a large one.
+        level = power * tall**2 / (tall**2 + edge**2) / edge**2 / 2.5
+        lamp = AreaLight(
+            (x, y, tall),
+            size=(edge, edge),
+            colour=(level, level * (1 - 0.4 * warmth), level * (1 - warmth)),
+            outline="disc" if rng.uniform() < 0.4 else "rectangle",
+        )
+        boxes, first = [], float(rng.uniform(-math.pi, math.pi))
+        count = int(rng.integers(1, 3))
+        for k in range(count):
+            turn, rise = (
+                first + 2 * math.pi * k / count + float(rng.uniform(-0.3, 0.3)),
+                float(rng.uniform(0.25, 0.7)),
+            )
+            toward = (math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise))
+            size = (float(rng.uniform(0.4, 1.0)), float(rng.uniform(0.3, 0.6)))
+            tint = _hsv(rng.uniform(), 0.15, 1.0)
+            glare = float(rng.uniform(1.0, 2.5))
+            r, g, b = (glare * c for c in tint)
+            boxes.append(SoftBox(toward, size, (r, g, b)))
+        room = (dim, dim, dim)
+        return (lamp,), Sky(room, room, tuple(boxes))
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Colour:

@@ -1,4 +1,4 @@
-"""`Motion`: what an engine hands to the caster. Every surface's vertices at every frame, rigid or not."""
+"""`Motion`: what an engine hands to the caster. Where every surface is at every frame, rigid or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Surface:
     rest: (V,3) float32, coordinates [m] fixed to the material, for textures that follow the surface.
     faces: (F,3) int32, counter-clockwise seen from outside. vertices: (T,V,3) float32, world axes [m].
     instance: id in the segmentation, 0 for background. moves: whether any vertex ever changes.
-    focus: whether a camera should keep it in the picture.
+    focus: whether a camera should keep it in the picture. A surface of glass or of a liquid must be closed.
     """
 
     name: str
@@ -29,15 +29,77 @@ class Surface:
     moves: bool
     focus: bool
 
+    @property
+    def frames(self) -> int:
+        return self.vertices.shape[0]
+
+    @property
+    def extent(self) -> float:
+        """Length of the longest edge of the box about the resting surface [m]."""
+        return float(np.ptp(self.rest, axis=0).max())
+
+    def bounds(self) -> np.ndarray:
+        """(T,2,3): the lowest and the highest corner of the box about it at every frame, world axes [m]."""
+        return np.stack([self.vertices.min(axis=1), self.vertices.max(axis=1)], axis=1)
+
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T,P,3) and (P,): centres and radii of balls that together hold it at every frame, world axes [m]."""
+        return self.vertices, np.zeros(self.vertices.shape[1])
+
+    def during(self, frames: slice) -> Surface:
+        """The same surface over some of its frames."""
+        return dataclasses.replace(self, vertices=self.vertices[frames])
+
+
+@dataclasses.dataclass(frozen=True)
+class Spheres:
+    """Perfect spheres that share one look: a ball, or thousands of grains.
+
+    radius: (N,) float32 [m]. centres: (T,N,3) float32, world axes [m]. rotations: (T,N,3,3) float32, from the axes
+    of the resting sphere to the world's: a point p of the surface rests at R^T (p - c). The other fields are those
+    of `Surface`.
+    """
+
+    name: str
+    radius: np.ndarray
+    centres: np.ndarray
+    rotations: np.ndarray
+    look: Look
+    instance: int
+    moves: bool
+    focus: bool
+
+    @property
+    def frames(self) -> int:
+        return self.centres.shape[0]
+
+    @property
+    def extent(self) -> float:
+        """Diameter of the largest [m]."""
+        return 2 * float(self.radius.max())
+
+    def bounds(self) -> np.ndarray:
+        """(T,2,3): the lowest and the highest corner of the box about them at every frame, world axes [m]."""
+        r = self.radius[:, None]
+        return np.stack([(self.centres - r).min(axis=1), (self.centres + r).max(axis=1)], axis=1)
+
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T,P,3) and (P,): centres and radii of balls that together hold them at every frame, world axes [m]."""
+        return self.centres, self.radius
+
+    def during(self, frames: slice) -> Spheres:
+        """The same spheres over some of their frames."""
+        return dataclasses.replace(self, centres=self.centres[frames], rotations=self.rotations[frames])
+
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
     """Surfaces over T frames at `fps`, and the engine's own state: JSON, in SI units."""
 
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[Surface | Spheres, ...]
     fps: float
     state: dict[str, Any]
 
     @property
     def frames(self) -> int:
-        return self.surfaces[0].vertices.shape[0]
+        return self.surfaces[0].frames

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from phys4d.errors import InputError, unknown_name
+from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.shapes import UPRIGHT, Colour, Quaternion, Shape, Vector, about_axis, multiply
+from phys4d.sim.textures import PATTERNS
+
+Finish = Literal["opaque", "mirror", "glass", "liquid"]
+FINISHES: tuple[str, ...] = get_args(Finish)
+CLEAR: tuple[Finish, ...] = ("glass", "liquid")
+"""Finishes that light passes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +41,13 @@ class Look:
     """What a surface looks like: two linear RGB colours mixed by a texture that follows the surface.
 
     tile: edge length of one repeat of the texture [m]. gloss: 0 (matte) to 1 (polished).
+    finish: "opaque"; "mirror", which reflects the share `colour` of the light; "glass", which bends light and is
+    drawn but not labelled, so that labels are those of what stands behind it along the straight ray; or "liquid",
+    which bends light and is labelled. Glass and liquids leave the share `colour` of the light after 10 cm.
+    refraction: refractive index of glass or of a liquid against air.
+    relief: height [m] by which `relief_texture` (default: the texture itself) raises the surface where it is 1. It
+    turns the normals that light falls on, and moves nothing.
+    glow: radiance that the surface sends out by itself, as a multiple of its colour.
     """
 
     colour: Colour
@@ -40,12 +55,65 @@ class Look:
     texture: str = "plain"
     tile: float = 0.3
     gloss: float = 0.2
+    finish: Finish = "opaque"
+    refraction: float = 1.5
+    relief: float = 0.0
+    relief_texture: str | None = None
+    glow: float = 0.0
+
+    def __post_init__(self) -> None:
+        for texture in (self.texture, self.relief_texture):
+            if texture is not None:
+                PATTERNS[texture]
+        if self.finish not in FINISHES:
+            raise InputError(unknown_name("finish", self.finish, FINISHES))
+        if self.refraction < 1:
+            raise InputError(f"refraction is at least 1, that of air, not {self.refraction}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Motor:
+    """What drives a hinge or a slide: force = effort - stiffness * coordinate - damping * speed.
+
+    A motor that settles at a speed w has effort = damping * w; a servo that settles at an angle a has
+    effort = stiffness * a. SI units of the joint: [N m, rad] or [N, m].
+    """
+
+    effort: float
+    stiffness: float = 0.0
+    damping: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """How a body hangs on its parent: another body, a rope (its last segment), or the world.
+
+    A body's pose is the one in which the coordinate is 0; the scene begins at the coordinate `start`, and what
+    hangs on the body is carried along. A body does not touch its parent.
+    anchor [m] and axis (unit vector): in world axes, in that pose. A ball joint starts turned about the axis.
+    limits: stops of the coordinate, [rad] or [m]. damping [N m s/rad | N s/m]; friction: dry, [N m | N].
+    speed: of a hinge or a slide at the start, [rad/s | m/s]; a ball joint starts with the body's `spin`.
+    """
+
+    kind: Literal["hinge", "slide", "ball"]
+    anchor: Vector
+    axis: Vector = (0.0, 1.0, 0.0)
+    parent: str | None = None
+    start: float = 0.0
+    speed: float = 0.0
+    limits: tuple[float, float] | None = None
+    damping: float = 0.0
+    friction: float = 0.0
+    restitution: float = 0.2
+    """Of its stops."""
+    motor: Motor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A rigid body. A body that is not `free` never moves. Bodies in `focus` are kept in the picture.
+    """A rigid body. A body that is not `free` never moves; one with a `joint` moves as that lets it.
 
+    Bodies in `focus` are kept in the picture; one that is not `solid` is only seen, and touches nothing.
     position [m], velocity [m/s], spin [rad/s] in world axes; rotation takes the shape's axes to the world's.
     instance: its id in the segmentation, 0 for background; given by `SceneSpec`.
     """
@@ -61,23 +129,37 @@ class Body:
     free: bool = True
     focus: bool = True
     instance: int = 0
+    joint: Joint | None = None
+    solid: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Light:
-    """A far light such as the sun. direction: unit vector toward it; radius: angular, half width [rad]."""
+class Rope:
+    """A rope: a chain of capsules, drawn as one smooth tube. Straight where nothing bends it.
 
-    direction: Vector
-    colour: Colour = (3.0, 2.9, 2.7)
-    radius: float = 0.06
+    path: (N+1, 3) nodes of its centre line at the start [m], N segments of nearly the same length.
+    bending: stiffness E I [N m^2]; damping: the same for the rate of bending [N m^2 s].
+    start: what its first node hangs on, a body's name, "world", or None for a loose end; end: the same for its
+    last node. self_contact: whether it touches itself.
+    """
 
+    name: str
+    path: tuple[Vector, ...]
+    radius: float
+    material: Material
+    look: Look
+    bending: float = 1e-3
+    damping: float = 2e-4
+    start: str | None = None
+    end: str | None = None
+    self_contact: bool = False
+    focus: bool = True
+    instance: int = 0
 
-@dataclasses.dataclass(frozen=True)
-class Sky:
-    """Radiance of the sky in linear RGB, from the horizon to the zenith; it also lights the scene."""
-
-    horizon: Colour = (0.80, 0.86, 0.92)
-    zenith: Colour = (0.30, 0.50, 0.85)
+    @property
+    def length(self) -> float:
+        """Of its centre line [m]."""
+        return float(np.linalg.norm(np.diff(np.array(self.path), axis=0), axis=1).sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +170,8 @@ class Viewpoints:
     elevation: tuple[float, float] = (math.radians(8), math.radians(28))
     fov: tuple[float, float] = (math.radians(36), math.radians(48))
     """Vertical field of view."""
+    move: str | None = None
+    """How the camera moves, where a scene is about that; None leaves it to chance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +183,18 @@ class SceneSpec:
     engine: str
     caption: str
     bodies: tuple[Body, ...]
-    lights: tuple[Light, ...]
-    sky: Sky = Sky()
+    lights: tuple[Light | AreaLight, ...]
+    sky: Sky = dataclasses.field(default_factory=Sky)
     viewpoints: Viewpoints = Viewpoints()
     gravity: Vector = (0.0, 0.0, -9.81)
     context_frames: int = 1
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ropes: tuple[Rope, ...] = ()
+
+    @property
+    def passive(self) -> bool:
+        """Whether nothing drives it, so that its energy can only fall."""
+        return not any(body.joint and body.joint.motor for body in self.bodies)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +239,17 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
     bodies = []
     for body in spec.bodies:
         changed = dataclasses.replace(body, material=vary(body.material))
-        if body.free:
+        if body.joint:
+            slack = 0.002 if body.joint.kind == "slide" else math.radians(0.2)
+            joint = dataclasses.replace(
+                body.joint,
+                start=body.joint.start + slack * float(np.clip(rng.normal(0, 0.5), -1, 1)),
+                speed=body.joint.speed * factor(),
+                damping=body.joint.damping * factor(),
+                friction=body.joint.friction * factor(),
+            )
+            changed = dataclasses.replace(changed, joint=joint, spin=scaled(body.spin, factor()))
+        elif body.free:
             x, y, z = body.position
             dx, dy = np.clip(rng.normal(0, 0.001, size=2), -0.002, 0.002)
             turn = about_axis((0, 0, 1), math.radians(float(np.clip(rng.normal(0, 0.1), -0.2, 0.2))))
@@ -162,4 +262,13 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
                 spin=scaled(body.spin, speed),
             )
         bodies.append(changed)
-    return dataclasses.replace(spec, bodies=tuple(bodies))
+    ropes = tuple(
+        dataclasses.replace(
+            rope,
+            material=vary(rope.material),
+            bending=rope.bending * factor(),
+            damping=rope.damping * factor(),
+        )
+        for rope in spec.ropes
+    )
+    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes)

@@ -1,4 +1,4 @@
-"""What a body looks like (triangle meshes) and what it collides with (primitives), from the same few numbers.
+"""What a body looks like (triangle meshes, balls) and what it collides with (primitives), from a few numbers.
 
 A shape has its own axes, with the origin at its centre unless said otherwise. To add one, write a dataclass with
 `pieces` and `colliders`.
@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,10 +37,19 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ball:
+    """A perfect sphere in the shape's axes. radius, centre [m]; tint: as of a `Piece`."""
+
+    radius: float
+    centre: Vector = (0.0, 0.0, 0.0)
+    tint: Colour | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Collider:
     """A convex primitive in the shape's axes; `size` as in MuJoCo (half extents, radius, radius + half height)."""
 
-    kind: Literal["plane", "sphere", "box", "cylinder", "ellipsoid"]
+    kind: Literal["plane", "sphere", "box", "cylinder", "ellipsoid", "capsule"]
     size: Vector
     position: Vector = (0.0, 0.0, 0.0)
     rotation: Quaternion = UPRIGHT
@@ -48,7 +58,7 @@ class Collider:
 class Shape(Protocol):
     """Anything that can be seen and touched."""
 
-    def pieces(self) -> list[Piece]: ...
+    def pieces(self) -> Sequence[Piece | Ball]: ...
 
     def colliders(self) -> list[Collider]: ...
 
@@ -59,9 +69,8 @@ class Sphere:
 
     radius: float
 
-    def pieces(self) -> list[Piece]:
-        vertices, faces = _unit_sphere(4)
-        return [Piece((vertices * self.radius).astype(np.float32), faces)]
+    def pieces(self) -> list[Ball]:
+        return [Ball(self.radius)]
 
     def colliders(self) -> list[Collider]:
         return [Collider("sphere", (self.radius, 0.0, 0.0))]
@@ -74,7 +83,7 @@ class Box:
     size: Vector
 
     def pieces(self) -> list[Piece]:
-        return [_flat(trimesh.creation.box(extents=self.size))]
+        return [flat(trimesh.creation.box(extents=self.size))]
 
     def colliders(self) -> list[Collider]:
         return [Collider("box", (self.size[0] / 2, self.size[1] / 2, self.size[2] / 2))]
@@ -89,7 +98,7 @@ class Cylinder:
 
     def pieces(self) -> list[Piece]:
         r, h = self.radius, self.height / 2
-        return [_lathe([[(0, -h), (r, -h)], [(r, -h), (r, h)], [(r, h), (0, h)]])]
+        return [lathe([[(0, -h), (r, -h)], [(r, -h), (r, h)], [(r, h), (0, h)]])]
 
     def colliders(self) -> list[Collider]:
         return [Collider("cylinder", (self.radius, self.height / 2, 0.0))]
@@ -124,7 +133,7 @@ class Basket:
     def pieces(self) -> list[Piece]:
         foot, rim, h, wall = self.radius, self.radius * (1 + self.flare), self.height, self.thickness
         return [
-            _lathe(
+            lathe(
                 [
                     [(0, 0), (foot, 0)],
                     [(foot, 0), (rim, h)],
@@ -168,11 +177,11 @@ class Duck:
         """Height of the body's centre above the floor it stands on [m]."""
         return 0.24 * self.length
 
-    def pieces(self) -> list[Piece]:
-        body = _duck_body()
-        beak = _ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))
-        eyes = [_ellipsoid(eye, (0.035, 0.035, 0.035), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
-        return [dataclasses.replace(p, vertices=p.vertices * np.float32(self.length)) for p in (body, beak, *eyes)]
+    def pieces(self) -> list[Piece | Ball]:
+        skin = [_duck_body(), ellipsoid(*self.BEAK, tint=(0.9, 0.22, 0.02))]
+        scaled = [dataclasses.replace(p, vertices=p.vertices * np.float32(self.length)) for p in skin]
+        eyes = [Ball(0.035 * self.length, _scaled(eye, self.length), tint=(0.01, 0.01, 0.01)) for eye in self.EYES]
+        return [*scaled, *eyes]
 
     def colliders(self) -> list[Collider]:
         parts = [
@@ -202,26 +211,26 @@ def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 @functools.cache
-def _unit_sphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
+def unit_sphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
     mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
     # Scaled so that the facets lie about the true sphere and not inside it: half the sagitta of an edge.
     edge = np.linalg.norm(mesh.vertices[mesh.edges_unique[:, 0]] - mesh.vertices[mesh.edges_unique[:, 1]], axis=1)
     return mesh.vertices * (1 + edge.mean() ** 2 / 12), mesh.faces.astype(np.int32)
 
 
-def _ellipsoid(centre: Vector, axes: Vector, tint: Colour | None = None) -> Piece:
-    vertices, faces = _unit_sphere(3)
+def ellipsoid(centre: Vector, axes: Vector, tint: Colour | None = None) -> Piece:
+    vertices, faces = unit_sphere(3)
     return Piece((vertices * axes + centre).astype(np.float32), faces, tint)
 
 
-def _flat(mesh: trimesh.Trimesh) -> Piece:
+def flat(mesh: trimesh.Trimesh) -> Piece:
     """A mesh with its own vertices for every face, so that edges stay sharp."""
     vertices = mesh.vertices[mesh.faces].reshape(-1, 3).astype(np.float32)
     return Piece(vertices, np.arange(len(vertices), dtype=np.int32).reshape(-1, 3))
 
 
-def _lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piece:
-    """Turn (radius, z) polylines about the z axis; an edge between two polylines stays sharp.
+def lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Piece:
+    """Turn (radius, z) polylines about the z axis: each is smooth, an edge between two of them stays sharp.
 
     Walked so that the outside is on the right, e.g. from the bottom's centre outward and up.
     """
@@ -229,18 +238,16 @@ def _lathe(profiles: list[list[tuple[float, float]]], sections: int = 64) -> Pie
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     vertices, faces, start = [], [], 0
     for profile in profiles:
-        for (r0, z0), (r1, z1) in itertools.pairwise(profile):
-            rings = [np.column_stack([r * circle, np.full(sections, z)]) for r, z in ((r0, z0), (r1, z1))]
-            vertices += rings
+        vertices += [np.column_stack([r * circle, np.full(sections, z)]) for r, z in profile]
+        for (r0, _), (r1, _) in itertools.pairwise(profile):
             a = start + np.arange(sections)
             b = start + (np.arange(sections) + 1) % sections
             if r0 > 0:
                 faces.append(np.column_stack([a, b, b + sections]))
             if r1 > 0:
                 faces.append(np.column_stack([a, b + sections, a + sections]))
-            if r0 == 0:
-                faces[-1] = np.column_stack([a, b + sections, a + sections])
-            start += 2 * sections
+            start += sections
+        start += sections
     return Piece(np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32))
 
 

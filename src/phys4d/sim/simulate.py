@@ -36,8 +36,8 @@ def simulate(
 
     scene: a name from `phys4d.scenes()`. size: (height, width) [px]. view: number of the camera; views of one
     seed film the same event. perturb: 0, or the number of a member of the scene's ensemble, filmed by the same
-    camera. camera: "static", "orbit" or "dolly"; default, drawn by the seed. device: where rays are cast, "cpu" or
-    "cuda:0".
+    camera. camera: "static", "orbit", "dolly", "handheld" or "free"; default, one of the first three, drawn by
+    the seed. device: where rays are cast, "cpu" or "cuda:0".
 
     Raises InputError for an unknown scene (with the known ones) or an impossible parameter, WorkError where the
     simulation blows up.
@@ -49,7 +49,7 @@ def simulate(
     # An ensemble is filmed by one camera, placed for its unperturbed member.
     framing = motion if not perturb else engine(build(scene, seed), frames, fps)
     viewer = random_stream(scene, seed, f"camera {view}")
-    path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera)
+    path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera or spec.viewpoints.move)
     rng = random_stream(scene, seed, f"tracks {view}")
     world = caster.render(motion, path, size, spec.lights, spec.sky, rng=rng, device=device)
     world.meta = _meta(spec, motion.state, seed=seed, view=view, perturb=perturb, move=move)
@@ -106,7 +106,7 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in spec.bodies if body.instance},
+        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes) if body.instance},
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": state,
     }

@@ -15,16 +15,23 @@ import numpy as np
 
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
-from phys4d.sim.scene import Body, SceneSpec, Viewpoints, perturbed
+from phys4d.sim.lights import AreaLight, Light, Sky
+from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What is particular to a scene. `facts` fill the caption's template and go into the metadata (SI units)."""
+    """What is particular to a scene. `facts` fill the caption's template and go into the metadata (SI units).
+
+    lights, sky: where a scene has its own, such as those of `Draw.studio`; else one sun and a sky are drawn.
+    """
 
     bodies: tuple[Body, ...]
     facts: dict[str, Any]
     viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
+    ropes: tuple[Rope, ...] = ()
+    lights: tuple[Light | AreaLight, ...] | None = None
+    sky: Sky | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +73,22 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
     floor_name, floor = draw.floor()
     layout = row.layout(draw)
-    free = [body for body in layout.bodies if body.free or body.focus]
-    instances = {body.name: number for number, body in enumerate(free, start=1)}
+    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes]
+    instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
+    ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
     spec = SceneSpec(
         name=name,
         category=row.category,
         engine=row.engine,
         caption=row.caption.format(floor=floor_name, **layout.facts),
         bodies=(floor, *bodies, *draw.walls()),
-        lights=draw.lights(),
-        sky=draw.sky(),
+        lights=draw.lights() if layout.lights is None else layout.lights,
+        sky=draw.sky() if layout.sky is None else layout.sky,
         viewpoints=layout.viewpoints,
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},
+        ropes=tuple(ropes),
     )
     return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
 
@@ -100,4 +109,4 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid  # noqa: E402, F401  rows file themselves when imported
+from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics  # noqa: E402, F401, I001  rows file themselves

@@ -8,9 +8,18 @@ import math
 
 from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
+from phys4d.sim.catalog.placing import (
+    dominoes,
+    duck_of,
+    from_side,
+    moved,
+    on_ramp,
+    radius_of,
+    ramp_of,
+    rolling,
+)
 from phys4d.sim.dressing import Draw
-from phys4d.sim.scene import Body, Look, Viewpoints
-from phys4d.sim.shapes import Basket, Cylinder, Duck, Sphere, Vector, about_axis
+from phys4d.sim.shapes import Basket, Cylinder, about_axis
 
 scene = functools.partial(catalog.scene, category="rigid")
 
@@ -21,7 +30,7 @@ BALLS = ("rubber", "steel", "wooden", "plastic", "foam")
 def ball_drop(draw: Draw) -> Layout:
     height = draw.uniform(0.5, 1.3)
     ball = draw.ball("ball", (0.18, 0.28), BALLS)
-    ball = _moved(ball, (0, 0, height + _radius(ball)))  # type: ignore[attr-defined]
+    ball = moved(ball, (0, 0, height + radius_of(ball)))  # type: ignore[attr-defined]
     return Layout((ball,), {"ball": ball.material.name, "height": height})
 
 
@@ -32,17 +41,17 @@ def ball_bounce(draw: Draw) -> Layout:
     height, speed, side = draw.uniform(0.6, 1.0), draw.uniform(1.0, 2.0), draw.sign()
     drift = draw.uniform(0.5, 1.0)
     ball = draw.ball("ball", (0.16, 0.24), ("rubber",))
-    ball = _moved(ball, (-side * 0.5 * drift, 0, height + _radius(ball)), velocity=(side * drift, 0, -speed))
-    return Layout((ball,), {"ball": "rubber", "height": height, "speed": speed}, _from_side())
+    ball = moved(ball, (-side * 0.5 * drift, 0, height + radius_of(ball)), velocity=(side * drift, 0, -speed))
+    return Layout((ball,), {"ball": "rubber", "height": height, "speed": speed}, from_side())
 
 
 @scene("ball_ramp", "A {ball} ball rolls down a wooden ramp of {angle:.0f} degrees onto a {floor}.")
 def ball_ramp(draw: Draw) -> Layout:
     angle, side, length = draw.uniform(16, 30), draw.sign(), draw.uniform(1.2, 1.6)
     ball = draw.ball("ball", (0.16, 0.22), ("rubber", "wooden", "steel", "plastic"))
-    ramp = _ramp(draw, length, math.radians(angle), side)
-    place = _on_ramp(length, math.radians(angle), side, along=0.85, above=_radius(ball))
-    return Layout((ramp, _moved(ball, place)), {"ball": ball.material.name, "angle": angle}, _from_side())
+    ramp = ramp_of(draw, length, math.radians(angle), side)
+    place = on_ramp(length, math.radians(angle), side, along=0.85, above=radius_of(ball))
+    return Layout((ramp, moved(ball, place)), {"ball": ball.material.name, "angle": angle}, from_side())
 
 
 @scene(
@@ -54,13 +63,13 @@ def ball_collide(draw: Draw) -> Layout:
     speed, side = draw.uniform(1.2, 2.0), draw.sign()
     striker = draw.ball("striker", (0.18, 0.28), BALLS)
     target = draw.ball("target", (0.18, 0.28), BALLS)
-    r, q = _radius(striker), _radius(target)
+    r, q = radius_of(striker), radius_of(target)
     offset = draw.uniform(-0.3, 0.3) * (r + q)
     gap = speed * draw.uniform(0.35, 0.55)
-    striker = _rolling(striker, (-side * (gap + r + q), 0, r), (side * speed, 0, 0))
-    target = _moved(target, (0, offset, q))
+    striker = rolling(striker, (-side * (gap + r + q), 0, r), (side * speed, 0, 0))
+    target = moved(target, (0, offset, q))
     facts = {"striker": striker.material.name, "target": target.material.name, "speed": speed, "offset": offset}
-    return Layout((striker, target), facts, _from_side())
+    return Layout((striker, target), facts, from_side())
 
 
 @scene(
@@ -70,13 +79,13 @@ def ball_collide(draw: Draw) -> Layout:
 )
 def two_balls_pass(draw: Draw) -> Layout:
     a, b = draw.ball("left", (0.17, 0.26), BALLS), draw.ball("right", (0.17, 0.26), BALLS)
-    lane = _radius(a) + _radius(b) + draw.uniform(0.08, 0.25)
+    lane = radius_of(a) + radius_of(b) + draw.uniform(0.08, 0.25)
     speeds = draw.uniform(0.9, 1.6), draw.uniform(0.9, 1.6)
     reach = 0.6 * (speeds[0] + speeds[1]) / 2
-    a = _rolling(a, (-reach, -lane / 2, _radius(a)), (speeds[0], 0, 0))
-    b = _rolling(b, (reach, lane / 2, _radius(b)), (-speeds[1], 0, 0))
+    a = rolling(a, (-reach, -lane / 2, radius_of(a)), (speeds[0], 0, 0))
+    b = rolling(b, (reach, lane / 2, radius_of(b)), (-speeds[1], 0, 0))
     facts = {"left": a.material.name, "right": b.material.name, "speeds": list(speeds), "lane": lane}
-    return Layout((a, b), facts, _from_side(elevation=(14, 30)))
+    return Layout((a, b), facts, from_side(elevation=(14, 30)))
 
 
 @scene("block_domino", "A row of {count} {stuff} dominoes on a {floor}; the first one tips over.")
@@ -87,16 +96,9 @@ def block_domino(draw: Draw) -> Layout:
     pitch = draw.uniform(0.46, 0.62) * height
     # Tipped about its lower edge just beyond balance, so that it falls from rest.
     lean = math.atan(thick / height) + math.radians(draw.uniform(4.5, 7))
-    blocks = []
-    for k in range(count):
-        x = side * (k - (count - 1) / 2) * pitch
-        if k == 0:
-            place = _tipped(x + side * thick / 2, side, thick, height, lean)
-            turn = about_axis((0, 1, 0), side * lean)
-        else:
-            place, turn = (x, 0.0, height / 2), (1.0, 0.0, 0.0, 0.0)
-        blocks.append(draw.block(f"domino{k}", (thick, width, height), stuff, position=place, rotation=turn))
-    return Layout(tuple(blocks), {"count": count, "stuff": stuff, "pitch": pitch, "height": height}, _from_side())
+    places = [side * (k - (count - 1) / 2) * pitch for k in range(count)]
+    blocks = dominoes(draw, places, side, stuff, (thick, width, height), lean)
+    return Layout(tuple(blocks), {"count": count, "stuff": stuff, "pitch": pitch, "height": height}, from_side())
 
 
 @scene("stable_blocks", "A tower of {count} {stuff} blocks stands still on a {floor}.")
@@ -123,7 +125,7 @@ def unstable_block_stack(draw: Draw) -> Layout:
     for k in range(count):
         place = (side * k * shift, draw.uniform(-0.03, 0.03) * edge, (k + 0.5) * edge)
         blocks.append(draw.block(f"block{k}", (edge, edge, edge), stuff, position=place))
-    return Layout(tuple(blocks), {"count": count, "stuff": stuff, "shift": shift}, _from_side())
+    return Layout(tuple(blocks), {"count": count, "stuff": stuff, "shift": shift}, from_side())
 
 
 @scene(
@@ -137,9 +139,9 @@ def projectile(draw: Draw) -> Layout:
     up, along = speed * math.sin(math.radians(angle)), speed * math.cos(math.radians(angle))
     reach = along * 2 * up / 9.81
     spin = (0.0, draw.uniform(-4, 4), 0.0)
-    place = (-side * reach / 2, 0, _radius(ball) + draw.uniform(0.02, 0.3))
-    ball = _moved(ball, place, velocity=(side * along, 0, up), spin=spin)
-    return Layout((ball,), {"ball": ball.material.name, "speed": speed, "angle": angle}, _from_side())
+    place = (-side * reach / 2, 0, radius_of(ball) + draw.uniform(0.02, 0.3))
+    ball = moved(ball, place, velocity=(side * along, 0, up), spin=spin)
+    return Layout((ball,), {"ball": ball.material.name, "speed": speed, "angle": angle}, from_side())
 
 
 @scene(
@@ -150,14 +152,14 @@ def projectile(draw: Draw) -> Layout:
 def roll_behind_box(draw: Draw) -> Layout:
     ball = draw.ball("ball", (0.17, 0.24), BALLS)
     stuff, side = draw.choice(("wooden", "plastic", "stone")), draw.sign()
-    width, height = draw.uniform(0.5, 0.7), 2 * _radius(ball) + draw.uniform(0.15, 0.3)
+    width, height = draw.uniform(0.5, 0.7), 2 * radius_of(ball) + draw.uniform(0.15, 0.3)
     depth = draw.uniform(0.3, 0.5)
     box = draw.block("box", (width, depth, height), stuff, position=(0, 0, height / 2), free=False)
     speed = draw.uniform(1.2, 1.6)
-    lane = depth / 2 + _radius(ball) + draw.uniform(0.06, 0.2)
-    ball = _rolling(ball, (-side * (0.66 * speed), lane, _radius(ball)), (side * speed, 0, 0))
+    lane = depth / 2 + radius_of(ball) + draw.uniform(0.06, 0.2)
+    ball = rolling(ball, (-side * (0.66 * speed), lane, radius_of(ball)), (side * speed, 0, 0))
     facts = {"ball": ball.material.name, "box": stuff, "speed": speed}
-    view = _from_side(azimuth=(-14, 14), elevation=(5, 12))
+    view = from_side(azimuth=(-14, 14), elevation=(5, 12))
     return Layout((box, ball), facts, view)
 
 
@@ -169,23 +171,17 @@ def roll_behind_box(draw: Draw) -> Layout:
 def ball_hits_duck(draw: Draw) -> Layout:
     speed, side, length = draw.uniform(1.2, 1.9), draw.sign(), draw.uniform(0.7, 0.9)
     ball = draw.ball("ball", (0.17, 0.23), ("rubber", "steel", "wooden", "stone"))
-    duck_shape = Duck(length)
-    heading = about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi))
-    duck = draw.shaped(
-        "duck", duck_shape, "hollow plastic", 1.0, position=(0, 0, duck_shape.rest_height), rotation=heading
-    )
-    yellow = (0.85, 0.55, 0.03)
-    duck = dataclasses.replace(duck, look=Look(yellow, yellow, "plain", 1.0, gloss=0.6))
-    gap = 0.5 * length + _radius(ball) + speed * draw.uniform(0.35, 0.5)
+    duck = duck_of(draw, length)
+    gap = 0.5 * length + radius_of(ball) + speed * draw.uniform(0.35, 0.5)
     offset = draw.uniform(-0.12, 0.12) * length
-    ball = _rolling(ball, (-side * gap, offset, _radius(ball)), (side * speed, 0, 0))
-    return Layout((duck, ball), {"ball": ball.material.name, "speed": speed, "length": length}, _from_side())
+    ball = rolling(ball, (-side * gap, offset, radius_of(ball)), (side * speed, 0, 0))
+    return Layout((duck, ball), {"ball": ball.material.name, "speed": speed, "length": length}, from_side())
 
 
 @scene("ball_in_basket", "A {ball} ball is thrown into an open basket on a {floor}.", context_frames=3)
 def ball_in_basket(draw: Draw) -> Layout:
     ball = draw.ball("ball", (0.13, 0.18), ("foam", "clay"))
-    r = _radius(ball)
+    r = radius_of(ball)
     basket_shape = Basket(radius=r + draw.uniform(0.18, 0.26), height=draw.uniform(0.35, 0.5))
     basket = draw.shaped("basket", basket_shape, "wooden", 0.16, free=False)
     basket = dataclasses.replace(basket, look=dataclasses.replace(basket.look, texture="weave", gloss=0.05))
@@ -195,8 +191,8 @@ def ball_in_basket(draw: Draw) -> Layout:
     aim = draw.uniform(-0.25, 0.25) * (basket_shape.radius - r)
     z0 = basket_shape.height - rise * flight + 0.5 * 9.81 * flight**2
     speed = (start + aim) / flight
-    ball = _moved(ball, (-side * start, 0.0, z0), velocity=(side * speed, 0, rise))
-    return Layout((basket, ball), {"ball": ball.material.name, "flight": flight}, _from_side(elevation=(22, 38)))
+    ball = moved(ball, (-side * start, 0.0, z0), velocity=(side * speed, 0, rise))
+    return Layout((basket, ball), {"ball": ball.material.name, "flight": flight}, from_side(elevation=(22, 38)))
 
 
 @scene("ball_rolls_off", "A {ball} ball rolls at {speed:.1f} m/s off the edge of a table.", context_frames=3)
@@ -218,8 +214,8 @@ def ball_rolls_off(draw: Draw) -> Layout:
         )
         for k, (sx, sy) in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1)))
     ]
-    ball = _rolling(ball, (-side * 0.45 * speed, 0, height + _radius(ball)), (side * speed, 0, 0))
-    return Layout((top, *legs, ball), {"ball": ball.material.name, "speed": speed, "height": height}, _from_side())
+    ball = rolling(ball, (-side * 0.45 * speed, 0, height + radius_of(ball)), (side * speed, 0, 0))
+    return Layout((top, *legs, ball), {"ball": ball.material.name, "speed": speed, "height": height}, from_side())
 
 
 @scene("block_slide", "A {block} block slides down a wooden ramp of {angle:.0f} degrees onto a {floor}.")
@@ -228,54 +224,8 @@ def block_slide(draw: Draw) -> Layout:
     angle, side, length = draw.uniform(32, 42), draw.sign(), draw.uniform(1.3, 1.6)
     edge = draw.uniform(0.24, 0.34)
     tilt = math.radians(angle)
-    ramp = _ramp(draw, length, tilt, side)
-    place = _on_ramp(length, tilt, side, along=0.8, above=edge / 2)
+    ramp = ramp_of(draw, length, tilt, side)
+    place = on_ramp(length, tilt, side, along=0.8, above=edge / 2)
     turn = about_axis((0, 1, 0), side * tilt)
     block = draw.block("block", (1.3 * edge, edge, edge), stuff, position=place, rotation=turn)
-    return Layout((ramp, block), {"block": stuff, "angle": angle}, _from_side())
-
-
-def _radius(ball: Body) -> float:
-    assert isinstance(ball.shape, Sphere)
-    return ball.shape.radius
-
-
-def _moved(body: Body, position: Vector, velocity: Vector = (0, 0, 0), spin: Vector = (0, 0, 0)) -> Body:
-    return dataclasses.replace(body, position=position, velocity=velocity, spin=spin)
-
-
-def _rolling(ball: Body, position: Vector, velocity: Vector) -> Body:
-    """Rolling without slipping: spin = up x velocity / radius."""
-    r = _radius(ball)
-    return _moved(ball, position, velocity, (-velocity[1] / r, velocity[0] / r, 0.0))
-
-
-def _from_side(azimuth: tuple[float, float] = (-35, 35), elevation: tuple[float, float] = (8, 26)) -> Viewpoints:
-    """Filmed from -y, within `azimuth` [degrees] of it: what happens along x crosses the picture."""
-    low, high = (math.radians(-90 + a) for a in azimuth)
-    return Viewpoints((low, high), (math.radians(elevation[0]), math.radians(elevation[1])))
-
-
-def _ramp(draw: Draw, length: float, angle: float, side: int) -> Body:
-    """A slab that rises from the origin away from `side`, its lower edge on the floor."""
-    thick = 0.08
-    centre = _on_ramp(length, angle, side, along=0.5, above=-thick / 2)
-    turn = about_axis((0, 1, 0), side * angle)
-    return draw.block("ramp", (length, 0.7, thick), "wooden", position=centre, rotation=turn, free=False)
-
-
-def _on_ramp(length: float, angle: float, side: int, along: float, above: float) -> Vector:
-    """A place `above` the slope [m], at the share `along` of its length from the lower edge."""
-    s = along * length
-    x = -s * math.cos(angle) + above * math.sin(angle)
-    return (side * x, 0.0, s * math.sin(angle) + above * math.cos(angle))
-
-
-def _tipped(edge: float, side: int, thick: float, height: float, lean: float) -> Vector:
-    """Centre of a block that leans by `lean` toward `side` about its lower edge at x = `edge` on the floor."""
-    x, z = -thick / 2, height / 2
-    return (
-        edge + side * (x * math.cos(lean) + z * math.sin(lean)),
-        0.0,
-        -x * math.sin(lean) + z * math.cos(lean),
-    )
+    return Layout((ramp, block), {"block": stuff, "angle": angle}, from_side())

@@ -1,0 +1,171 @@
+"""Surfaces, cameras and lights as the arrays that the kernels read, with a BVH for every frame."""
+
+# Warp's array constructors accept its scalar and vector types; their annotations do not say so.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from phys4d.sim.device import wp
+from phys4d.sim.kernels import scene_arrays as kinds
+from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
+from phys4d.sim.motion import Motion, Spheres, Surface
+from phys4d.sim.scene import CLEAR, FINISHES, Look
+from phys4d.sim.textures import texture_names, texture_stack
+from phys4d.world import Camera
+
+
+@dataclasses.dataclass(frozen=True)
+class Uploaded:
+    """Surfaces on the device. owner: (P,) which surface each primitive is of. kept: what the arrays point into."""
+
+    arrays: Any
+    owner: np.ndarray
+    kept: list[Any]
+
+
+def upload_surfaces(motion: Motion) -> Uploaded:
+    """All triangles, then all spheres, of all surfaces; solid ones first in both.
+
+    A BVH is built for every frame: refitted ones degrade under large motion. Glass and liquids have their own.
+    """
+    arrays = kinds.SurfaceArrays()
+    clear = np.array([s.look.finish in CLEAR for s in motion.surfaces])
+    trees = [kinds.Trees() for _ in range(motion.frames)]
+    faces_owner, meshes = _upload_meshes(arrays, trees, motion, clear)
+    spheres_owner, bvhs = _upload_spheres(arrays, trees, motion, clear)
+    owner = np.concatenate([faces_owner, spheres_owner]).astype(np.int32)
+    arrays.trees = wp.array(trees, dtype=kinds.Trees)
+    arrays.owner = wp.array(owner, dtype=wp.int32)
+    arrays.clear = int(clear.any())
+    arrays.looks = wp.array([_look(s.look, s.instance) for s in motion.surfaces], dtype=kinds.SurfaceLook)
+    arrays.texels = wp.array(texture_stack(), dtype=wp.float32)
+    return Uploaded(arrays, owner, [*meshes, *bvhs])
+
+
+def upload_camera(camera: Camera, size: tuple[int, int]) -> Any:
+    k = camera.intrinsics
+    arrays = kinds.CameraArrays()
+    arrays.pinhole = wp.array(np.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], axis=1), dtype=wp.vec4)
+    arrays.pose = wp.array(camera.world_from_camera, dtype=wp.mat44)
+    arrays.height, arrays.width = size
+    return arrays
+
+
+def upload_lights(lights: Sequence[Light | AreaLight], sky: Sky, times: np.ndarray) -> Any:
+    """Lights and the soft boxes of the sky at every frame; times: (T,) [s]."""
+    arrays = kinds.LightArrays()
+    every = (*lights, *sky.boxes)
+    none = np.zeros((2, 3))
+    kind, place, edges = [], [], []
+    for light in every:
+        match light:
+            case Light():
+                kind.append(kinds.SUN)
+                place.append(light.directions(times))
+                edges.append(none)
+            case AreaLight():
+                kind.append(kinds.DISC if light.outline == "disc" else kinds.RECTANGLE)
+                place.append(light.positions(times))
+                edges.append(light.half_edges())
+            case SoftBox():
+                kind.append(kinds.BOX)
+                place.append(np.broadcast_to(np.array(light.direction), (len(times), 3)))
+                edges.append(light.half_edges())
+    shape = (len(times), len(every), 3)
+    spans = np.broadcast_to(np.array(edges).reshape(1, len(every), 2, 3), (len(times), len(every), 2, 3))
+    arrays.kind = wp.array(kind, dtype=wp.int32)
+    arrays.place = _vectors(np.array(place).reshape(len(every), len(times), 3).swapaxes(0, 1).reshape(shape))
+    arrays.across, arrays.upward = _vectors(spans[:, :, 0]), _vectors(spans[:, :, 1])
+    arrays.colour = wp.array([light.colour for light in every], dtype=wp.vec3)
+    arrays.radius = wp.array([getattr(light, "radius", 0.0) for light in every], dtype=wp.float32)
+    arrays.soft = wp.array([getattr(light, "soft", 0.0) for light in every], dtype=wp.float32)
+    arrays.count = len(every)
+    arrays.horizon, arrays.zenith, arrays.glow = wp.vec3(*sky.horizon), wp.vec3(*sky.zenith), sky.glow
+    return arrays
+
+
+def _look(look: Look, instance: int) -> Any:
+    row, names = kinds.SurfaceLook(), texture_names()
+    row.colour, row.accent = wp.vec3(*look.colour), wp.vec3(*look.accent)
+    row.texture, row.finish = names.index(look.texture), FINISHES.index(look.finish)
+    row.relief_texture = names.index(look.relief_texture or look.texture)
+    for field in ("tile", "gloss", "refraction", "relief", "glow"):
+        setattr(row, field, getattr(look, field))
+    row.instance = instance
+    return row
+
+
+def _upload_meshes(
+    arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
+) -> tuple[np.ndarray, list[Any]]:
+    """The owner of every triangle, and the meshes of every frame."""
+    meshes = [(k, s) for k, s in enumerate(motion.surfaces) if isinstance(s, Surface)]
+    offsets = np.cumsum([0, *(len(s.rest) for _, s in meshes)])
+    faces = np.concatenate([np.empty((0, 3), int), *(s.faces + o for (_, s), o in zip(meshes, offsets))])
+    owner = np.concatenate([np.empty(0, int), *(np.full(len(s.faces), k) for k, s in meshes)]).astype(int)
+    order = np.argsort(clear[owner], kind="stable")
+    faces, owner = faces[order].astype(np.int32), owner[order]
+    points = np.concatenate([np.empty((motion.frames, 0, 3)), *(s.vertices for _, s in meshes)], axis=1)
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    arrays.triangles, arrays.solid_triangles = len(faces), int((~clear[owner]).sum())
+    arrays.vertices = points.shape[1]
+    arrays.faces = wp.array(faces.reshape(-1), dtype=wp.int32)
+    arrays.points, arrays.normals = _vectors(points), _vectors(_vertex_normals(points, faces))
+    arrays.rest = _vectors(np.concatenate([np.empty((0, 3)), *(s.rest for _, s in meshes)]))
+    split, count, kept = 3 * arrays.solid_triangles, arrays.vertices, []
+    for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, 3 * len(faces)))):
+        if part.stop > part.start:
+            indices = wp.array(faces.reshape(-1)[part], dtype=wp.int32)
+            for t, tree in enumerate(trees):
+                kept.append(wp.Mesh(points=arrays.points[t * count : (t + 1) * count], indices=indices))
+                setattr(tree, name, kept[-1].id)
+    return owner, kept
+
+
+def _upload_spheres(
+    arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
+) -> tuple[np.ndarray, list[Any]]:
+    """The owner of every sphere, and the BVHs of every frame."""
+    groups = [(k, s) for k, s in enumerate(motion.surfaces) if isinstance(s, Spheres)]
+    groups.sort(key=lambda group: bool(clear[group[0]]))
+    owner = np.concatenate([np.empty(0, int), *(np.full(len(s.radius), k) for k, s in groups)]).astype(int)
+    frames = motion.frames
+    radius = np.concatenate([np.empty(0), *(s.radius for _, s in groups)]).astype(np.float32)
+    centres = np.concatenate([np.empty((frames, 0, 3)), *(s.centres for _, s in groups)], axis=1)
+    rotations = np.concatenate([np.empty((frames, 0, 3, 3)), *(s.rotations for _, s in groups)], axis=1)
+    arrays.spheres, arrays.solid_spheres = len(radius), int((~clear[owner]).sum())
+    balls = np.concatenate([centres, np.broadcast_to(radius, centres.shape[:2])[..., None]], axis=2)
+    arrays.balls = wp.array(balls.reshape(-1, 4).astype(np.float32), dtype=wp.vec4)
+    arrays.rotations = wp.array(rotations.reshape(-1, 3, 3).astype(np.float32), dtype=wp.mat33)
+    # A hair wider, so that no box is cut by rounding; the sphere itself decides.
+    reach = (radius * np.float32(1 + 1e-5))[:, None]
+    split, kept = arrays.solid_spheres, []
+    for name, part in (("solid_spheres", slice(0, split)), ("clear_spheres", slice(split, len(radius)))):
+        if part.stop > part.start:
+            for t, tree in enumerate(trees):
+                kept.append(wp.Bvh(_vectors((centres[t] - reach)[part]), _vectors((centres[t] + reach)[part])))
+                setattr(tree, name, kept[-1].id)
+    return owner, kept
+
+
+def _vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(T,V,3) unit normals, each the area-weighted mean over the triangles that share the vertex."""
+    a, b, c = (points[:, faces[:, k]] for k in range(3))
+    area = np.cross(b - a, c - a)
+    normals = np.zeros_like(points)
+    for t in range(len(points)):
+        for axis in range(3):
+            weights = np.repeat(area[t, :, axis], 3)
+            normals[t, :, axis] = np.bincount(faces.reshape(-1), weights=weights, minlength=points.shape[1])
+    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-20)
+
+
+def _vectors(values: np.ndarray) -> Any:
+    """(...,3) numbers as a flat array of vectors."""
+    return wp.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1, 3), dtype=wp.vec3)
