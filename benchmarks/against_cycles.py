@@ -32,7 +32,7 @@ from phys4d.sim.motion import Motion, Spheres
 from phys4d.sim.scene import SceneSpec
 from phys4d.world import Camera
 
-INSIDE = Path(__file__).with_name("inside_blender.py").resolve()
+INSIDE = Path(__file__).resolve().with_name("blender") / "render.py"
 NAMES = ("ball_drop", "block_domino", "ball_hits_duck", "newtons_cradle", "rope_between_posts")
 
 

@@ -23,6 +23,7 @@ def about() -> str:
     from phys4d.sim.catalog import SCENES
     from phys4d.sim.device import wp
     from phys4d.storage import shipped_models
+    from phys4d.suites import suites
     from phys4d.teachers import depth_teachers, flow_teachers
 
     lines = [
@@ -45,6 +46,7 @@ def about() -> str:
         for name in teachers:
             teacher = teachers[name]
             lines.append(f"{kind:5} by   {name}: {teacher.description}; {teacher.units}; {teacher.licence}")
+    lines.append(f"suites     {', '.join(suites()) or 'none'}")
     lines.append(f"scenes     {len(SCENES)}")
     width = max(len(name) for name in SCENES)
     for name in SCENES:

@@ -18,6 +18,7 @@ from phys4d.errors import InputError, unknown_name
 from phys4d.evaluation import Report, evaluate
 from phys4d.members import is_world_folder
 from phys4d.model import WorldModel
+from phys4d.suites import SuiteRequest, suite_of
 from phys4d.training.measures import generate_from, lift_all, relift
 from phys4d.world import World4D
 
@@ -113,6 +114,15 @@ def evaluate_worlds(
     return _saved(evaluate(predictions, references, seed=seed), out, asked)
 
 
+def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
+    """Run a suite, or read its finished report of the same request; see `phys4d.suites`."""
+    suite = suite_of(name)
+    asked = {"suite": name, **dataclasses.asdict(request)}
+    if (there := _finished(out, _plain(asked))) is not None:
+        return there
+    return _saved(suite(request), out, asked)
+
+
 @dataclasses.dataclass(frozen=True)
 class StoredWorld:
     """A world on disk. name: of its folder beside others, otherwise empty. load: reads it."""
@@ -193,7 +203,11 @@ def _finished(out: Path, asked: dict[str, Any]) -> Report | None:
 
 
 def _saved(report: Report, out: Path, asked: dict[str, Any]) -> Report:
-    plain = json.loads(json.dumps(asked))
-    report = dataclasses.replace(report, protocol={**report.protocol, ASKED: plain})
+    report = dataclasses.replace(report, protocol={**report.protocol, ASKED: _plain(asked)})
     report.save(out)
     return report
+
+
+def _plain(asked: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(asked, default=str))

@@ -196,6 +196,15 @@ def test_evaluate_stored_worlds(run, refused, home, tmp_path):
     ("words", "message"),
     [
         ("--out {out}", "say what to evaluate: --model M --data DATA, or"),
+        ("--suite fysics --out {out}", "unknown suite 'fysics'"),
+        (
+            "--suite physics-iq --data {home}/DATA --out {out}",
+            "--suite physics-iq takes --model or --videos, and --benchmark, not --data",
+        ),
+        (
+            "--model {home}/tiny --data {home}/DATA --runs 3 --out {out}",
+            "--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME",
+        ),
         ("--model {home}/tiny --prediction {home}/DATA --out {out}", "say what to evaluate"),
         ("--model {home}/tiny --data {home}/DATA --reference {home}/DATA --out {out}", "say what to evaluate"),
         ("--prediction {home}/DATA", "say where the report goes: --out REPORT"),

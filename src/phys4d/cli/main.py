@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from phys4d.cli import data, models, worlds
+from phys4d.cli import data, models, reports, worlds
 from phys4d.cli.app import COMMANDS, app
 from phys4d.errors import InputError, Phys4DError, Phys4DWarning, unknown_name
 from phys4d.usage import usage_problem
@@ -121,4 +121,4 @@ def entry() -> None:
     sys.exit(main())
 
 
-__all__ = ["data", "entry", "main", "models", "worlds"]
+__all__ = ["data", "entry", "main", "models", "reports", "worlds"]

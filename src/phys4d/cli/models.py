@@ -1,4 +1,4 @@
-"""Commands that train models, use them and judge what they make.
+"""Commands that train models and use them.
 
 Heavy modules are imported inside the commands, so that --help and typing errors answer at once.
 """
@@ -122,64 +122,3 @@ def lift(
 
     world = WorldModel.from_pretrained(model).lift(video, prompt=prompt)
     print(f"{world.save(out)}: {world}")
-
-
-@command
-def evaluate(
-    *,
-    out: Annotated[Path | None, arg(metavar="REPORT", help_behavior_hint="")] = None,
-    model: Annotated[str, arg(metavar="MODEL", help_behavior_hint="")] = "",
-    data: Annotated[Path | None, arg(metavar="DATA", help_behavior_hint="")] = None,
-    prediction: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None,
-    reference: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None,
-    mode: Annotated[str, arg(metavar="generate|lift")] = "generate",
-    lifter: Annotated[str, arg(metavar="MODEL", help_behavior_hint="(default: the model's own heads)")] = "",
-    compare: Annotated[tuple[Path, ...], arg(metavar="REPORT_A REPORT_B", help_behavior_hint="")] = (),
-    limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None,
-    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
-    seed: Count = 0,
-) -> None:
-    """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
-
-    Either a model on a data set, or predicted worlds against references, or two reports against each other.
-
-    Args:
-        out: folder of the report.
-        model: a name or a folder; it makes (or lifts) a world for each world of --data.
-        data: data set with the references.
-        prediction: a data set, a world folder, or a folder of world folders.
-        reference: the same, in the same order; folders of worlds pair up by their names.
-        mode: generate: from the reference's first frames; lift: from its RGB.
-        lifter: model that reads depth and motion off the RGB, so that models are judged by one instrument.
-        compare: two reports: which differences are beyond their intervals.
-        limit: at most so many worlds, evenly from the whole.
-        steps: of the sampler.
-        seed: of generations and of the bootstrap.
-    """
-    from phys4d.judge import evaluate_model, evaluate_worlds
-
-    if compare:
-        from phys4d.evaluation import Report
-        from phys4d.evaluation import compare as differences
-
-        if len(compare) != 2 or out or model or data or prediction or reference:
-            raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
-        print(differences(Report.load(compare[0]), Report.load(compare[1])))
-        return
-    if bool(model) == (prediction is not None) or (model and reference) or (prediction and (data or lifter)):
-        raise InputError(
-            "say what to evaluate: --model M --data DATA, or --prediction DIR [--reference DIR], or --compare A B"
-        )
-    if out is None:
-        raise InputError("say where the report goes: --out REPORT")
-    if model:
-        if data is None:
-            raise InputError("--model needs --data, the worlds it is judged by")
-        report = evaluate_model(
-            model, data, out, mode=mode, lifter=lifter or None, limit=limit, steps=steps, seed=seed
-        )
-    else:
-        assert prediction is not None
-        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed)
-    print(report.table())
-    print(out)

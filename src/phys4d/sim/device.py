@@ -30,7 +30,7 @@ _start_quietly()
 
 
 def warp_device(name: str | None = None) -> str:
-    """The Warp device of that name ("cpu", "cuda:0"); default: the CPU, which gives the same worlds everywhere.
+    """The Warp device of that name ("cpu", "cuda:0"); default: the CPU, which every machine has.
 
     Raises InputError for a device that is not there.
     """

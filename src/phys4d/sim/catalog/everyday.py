@@ -216,9 +216,9 @@ def roll_in_box(draw: Draw) -> Layout:
     ball = draw.ball("ball", (0.13, 0.17), BALLS)
     r, stuff, side = radius_of(ball), draw.choice(("wooden", "plastic", "stone")), draw.sign()
     speed, depth = draw.uniform(1.1, 1.6), draw.uniform(0.45, 0.6)
-    shape = open_box((2 * r + draw.uniform(0.2, 0.3), 2 * r + draw.uniform(0.15, 0.3), depth), 0.025)
+    width = 2 * r + draw.uniform(0.2, 0.3)
+    shape = open_box((width, 2 * r + draw.uniform(0.15, 0.3), depth), 0.025)
     # On its side: its mouth looks toward the ball, its floor is a wall.
-    width = shape.parts[0].shape.size[0]  # type: ignore[attr-defined]
     turn = about_axis((0, 1, 0), -side * math.pi / 2)
     box = draw.shaped("box", shape, stuff, 0.7, position=(side * depth, 0, width / 2), rotation=turn, free=False)
     # Rolling up on the lower wall of the box would trip it: the mouth has a ramp.

@@ -30,7 +30,7 @@ BALLS = ("rubber", "steel", "wooden", "plastic", "foam")
 def ball_drop(draw: Draw) -> Layout:
     height = draw.uniform(0.5, 1.3)
     ball = draw.ball("ball", (0.18, 0.28), BALLS)
-    ball = moved(ball, (0, 0, height + radius_of(ball)))  # type: ignore[attr-defined]
+    ball = moved(ball, (0, 0, height + radius_of(ball)))
     return Layout((ball,), {"ball": ball.material.name, "height": height})
 
 

@@ -1,6 +1,6 @@
-"""Runs in Blender's own Python, for `against_cycles.py`: render each frame of a scene, print the seconds.
+"""Runs in Blender's own Python, for `../against_cycles.py`: render each frame of a scene, print the seconds.
 
-python inside_blender.py scene.npz HEIGHT WIDTH SAMPLES [PICTURE.png]
+python render.py scene.npz HEIGHT WIDTH SAMPLES [PICTURE.png]
 """
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
