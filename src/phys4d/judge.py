@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from phys4d.data.opening import evenly, paired, stored_worlds
 from phys4d.data.shards import WorldDataset, open_dataset
-from phys4d.errors import InputError, unknown_name
+from phys4d.errors import InputError, MissingFieldError, Phys4DWarning, unknown_name
 from phys4d.evaluation import Report, evaluate
-from phys4d.members import is_world_folder
+from phys4d.evaluation.units import comparable
+from phys4d.lifting import lifted
 from phys4d.model import WorldModel
 from phys4d.suites import SuiteRequest, suite_of
 from phys4d.training.measures import generate_from, lift_all, relift
@@ -59,7 +61,7 @@ def evaluate_model(
     maker = WorldModel.from_pretrained(model)
     judge = WorldModel.from_pretrained(lifter) if lifter else None
     worlds = open_dataset(data)
-    worlds = WorldDataset(worlds.index.take(_chosen(len(worlds), limit)))
+    worlds = WorldDataset(worlds.index.take(evenly(len(worlds), limit)))
     _check_extents(maker, worlds, mode)
     if judge is not None:
         _check_extents(judge, worlds, "lift")
@@ -83,35 +85,80 @@ def evaluate_model(
 
 
 def evaluate_worlds(
-    prediction: Path, reference: Path | None, out: Path, *, limit: int | None = None, seed: int = 0
+    prediction: Path,
+    reference: Path | None,
+    out: Path,
+    *,
+    lifter: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> Report:
     """Judge stored worlds, against references where there are any.
 
-    Two folders of world folders pair up by names, anything else by order. limit: at most so many, evenly from the
+    Two folders of worlds (world folders, videos, point maps, recordings) pair up by names, anything else by order.
+    lifter: a model that reads depth and motion off the predictions' RGB, as for videos; the same of the
+    references' true RGB is then the baseline `lifter`: how far the instrument itself goes. Videos count as
+    generated from the references' first frames, which are not judged. limit: at most so many, evenly from the
     whole. Raises InputError where they do not pair up, or `out` holds anything but this report.
     """
     asked = {
-        "prediction": str(prediction), "reference": None if reference is None else str(reference), "limit": limit,
-        "seed": seed,
+        "prediction": str(prediction), "reference": None if reference is None else str(reference),
+        "lifter": lifter, "limit": limit, "seed": seed,
     }  # fmt: skip
     if (there := _finished(out, asked)) is not None:
         return there
     mine = stored_worlds(prediction)
-    chosen = _chosen(len(mine), limit)
-    predictions = (mine[i].load() for i in chosen)
+    chosen = evenly(len(mine), limit)
+    predictions: Iterable[World4D] = (mine[i].load() for i in chosen)
+    judge = WorldModel.from_pretrained(lifter) if lifter else None
+    if judge is not None:
+        predictions = (world for world, _ in lifted(judge, map(_as_generated, predictions)))
     if reference is None:
         return _saved(evaluate(predictions, seed=seed), out, asked)
-    theirs = stored_worlds(reference)
-    if len(mine) != len(theirs):
-        raise InputError(f"{prediction} holds {len(mine)} worlds and {reference} {len(theirs)}; they must pair up")
-    if mine[0].name and theirs[0].name:
-        by_name = {world.name: world for world in theirs}
-        lacking = sorted(world.name for world in mine if world.name not in by_name)
-        if lacking:
-            raise InputError(f"{reference}: has no world {lacking[0]}; folders of worlds pair up by their names")
-        theirs = [by_name[world.name] for world in mine]
+    theirs = paired(mine, stored_worlds(reference), (prediction, reference))
+    notes: set[str] = set()
     references = (theirs[i].load() for i in chosen)
-    return _saved(evaluate(predictions, references, seed=seed), out, asked)
+    # Both are taken in step, so that few worlds are held at a time.
+    first, second = itertools.tee(_comparable(predictions, references, notes))
+    report = evaluate((w for w, _ in first), (w for _, w in second), seed=seed)
+    if judge is not None:
+        try:
+            first, second = itertools.tee(lifted(judge, (_as_generated(theirs[i].load()) for i in chosen)))
+            own = evaluate((w for w, _ in first), (w for _, w in second), baselines=False, seed=seed)
+            report = _beside(report, "lifter", own)
+        except MissingFieldError:
+            notes.add("the references have no rgb, so that there is no row of the lifter's own error")
+    if notes:
+        report = dataclasses.replace(report, protocol={**report.protocol, "notes": sorted(notes)})
+    return _saved(report, out, asked)
+
+
+def _as_generated(world: World4D) -> World4D:
+    """A video that does not say how it was made counts as generated: its first frames may have been given."""
+    if world.meta.get("mode") in MODES:
+        return world
+    return dataclasses.replace(world, meta={**world.meta, "mode": "generate"})
+
+
+def _comparable(
+    predictions: Iterable[World4D], references: Iterable[World4D], notes: set[str]
+) -> Iterator[tuple[World4D, World4D]]:
+    """Each prediction, ready to be held against its reference, and that."""
+    for prediction, reference in zip(predictions, references, strict=True):
+        world, note = comparable(prediction, reference)
+        if note and note not in notes:
+            warnings.warn(note, Phys4DWarning, stacklevel=2)
+            notes.add(note)
+        yield world, reference
+
+
+def _beside(report: Report, name: str, other: Report) -> Report:
+    """The report with another one of the same worlds among its baselines."""
+    by_world = [
+        {**entry, "baselines": {**entry["baselines"], name: its["metrics"]}}
+        for entry, its in zip(report.by_world, other.by_world, strict=True)
+    ]
+    return dataclasses.replace(report, by_world=by_world, baselines={**report.baselines, name: other.metrics})
 
 
 def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
@@ -121,40 +168,6 @@ def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
     if (there := _finished(out, _plain(asked))) is not None:
         return there
     return _saved(suite(request), out, asked)
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredWorld:
-    """A world on disk. name: of its folder beside others, otherwise empty. load: reads it."""
-
-    name: str
-    load: Callable[[], World4D]
-
-
-def stored_worlds(path: Path) -> list[StoredWorld]:
-    """The worlds of a data set or shard, of one world folder, or of a folder of world folders.
-
-    Raises InputError where there are none.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if is_world_folder(path):
-        return [StoredWorld("", functools.partial(World4D.load, path))]
-    folders = sorted(p for p in path.iterdir() if is_world_folder(p)) if path.is_dir() else []
-    if folders:
-        return [StoredWorld(p.name, functools.partial(World4D.load, p)) for p in folders]
-    dataset = open_dataset(path)
-    if not len(dataset):
-        raise InputError(f"{path}: holds no world")
-    return [StoredWorld("", functools.partial(dataset.read, i)) for i in range(len(dataset))]
-
-
-def _chosen(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of so many worlds, evenly from the whole."""
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, not {limit}")
-    kept = count if limit is None else min(limit, count)
-    return [i * count // kept for i in range(kept)]
 
 
 def _extents(worlds: WorldDataset) -> list[tuple[int, int, int]]:

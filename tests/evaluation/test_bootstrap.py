@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from phys4d.evaluation.bootstrap import interval, paired_interval, scene_means, unpaired_interval
+from phys4d.evaluation.bootstrap import (
+    interval,
+    paired_interval,
+    scene_means,
+    statistic_interval,
+    unpaired_interval,
+)
 
 RNG = np.random.default_rng(1)
 
@@ -66,3 +72,15 @@ def test_pairing_finds_what_the_spread_of_scenes_hides():
     assert paired.hi < 0.6
     assert alone.lo < 0 < alone.hi
     assert alone.value == pytest.approx(paired.value)
+
+
+def test_a_statistic_that_is_a_mean_has_the_interval_of_the_mean():
+    values = RNG.normal(size=12)
+    names = [f"s{i:02d}" for i in range(12)]
+    assert statistic_interval(lambda drawn: values[drawn].mean(1), 12, seed=3) == interval(values, names, seed=3)
+    ratio = statistic_interval(lambda drawn: values[drawn].sum(1) / (values[drawn] ** 2).sum(1), 12)
+    assert ratio.value == pytest.approx(values.sum() / (values**2).sum())
+    assert ratio.lo < ratio.value < ratio.hi
+    one = statistic_interval(lambda drawn: values[drawn].mean(1), 1)
+    assert one.value == values[0]
+    assert math.isnan(one.lo)

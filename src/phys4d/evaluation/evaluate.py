@@ -13,7 +13,18 @@ import numpy as np
 
 from phys4d.errors import InputError
 from phys4d.evaluation import baselines as rivals
-from phys4d.evaluation import bootstrap, chamfer, geometry, motion, physics, quality
+from phys4d.evaluation import (
+    bootstrap,
+    chamfer,
+    geometry,
+    motion,
+    physics,
+    points,
+    probes,
+    quality,
+    reprojection,
+    rigidity,
+)
 from phys4d.evaluation.alignment import Alignment
 from phys4d.evaluation.measure import Measured, Metric, Pair, Truth
 from phys4d.evaluation.report import Case, Report
@@ -21,7 +32,11 @@ from phys4d.world import World4D
 
 METRICS: dict[str, Metric] = {
     row.name: row
-    for rows in (geometry.ROWS, motion.ROWS, chamfer.ROWS, physics.ROWS, quality.ROWS)
+    for rows in (
+        *(geometry.ROWS, points.ROWS, reprojection.ROWS),
+        *(motion.ROWS, rigidity.ROWS, chamfer.ROWS),
+        *(physics.ROWS, probes.ROWS, quality.ROWS),
+    )
     for row in rows
 }
 """Every metric by its name, in the order of the tables; a new one is a row in the file that measures it."""
