@@ -9,6 +9,8 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
 OUT ?= demo
+# Tests run in so many processes of one thread each.
+JOBS ?= 2
 
 .PHONY: demo test lint bench docs lock clean
 
@@ -16,7 +18,7 @@ demo: $(READY)
 	$(BIN)/phys4d demo --out $(OUT)
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -27,12 +27,15 @@ def brightness(world, scene):
 
 
 class Painter(Nano):
-    """Frames of one colour a cell, which an adapter can change, under what noise there is."""
+    """Frames of one colour a cell, which an adapter can change, under what noise there is.
+
+    It paints without objects, so that it needs but one.
+    """
 
     lora_targets = ("paint",)
 
     def __init__(self, width=32, **options):
-        super().__init__(width, **options)
+        super().__init__(width, **{**options, "objects": 1})
         self.paint = nn.Linear(width, 3)
 
     def forward(self, x, t, condition):

@@ -47,7 +47,7 @@ def trained(backbone):
     return [p for p in backbone.parameters() if p.requires_grad]
 
 
-def step_downhill(backbone, loss, length=0.1):
+def step_downhill(backbone, loss, length=0.01):
     parameters = trained(backbone)
     slopes = torch.autograd.grad(loss, parameters)
     norm = torch.cat([slope.flatten() for slope in slopes]).norm()
