@@ -186,7 +186,10 @@ def _check_extents(model: WorldModel, worlds: WorldDataset, mode: str) -> None:
 
 
 def _finished(out: Path, asked: dict[str, Any]) -> Report | None:
-    """The report, where it is there already. Raises InputError where `out` holds something else."""
+    """The report, where it is there already and whole: what was skipped may have been mended since.
+
+    Raises InputError where `out` holds something else.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
@@ -199,7 +202,7 @@ def _finished(out: Path, asked: dict[str, Any]) -> Report | None:
     differ = [key for key in {**asked, **there} if there.get(key) != asked.get(key)]
     if differ:
         raise InputError(f"{out}: a report with other {', '.join(differ)} is there; choose another --out")
-    return report
+    return None if report.skipped else report
 
 
 def _saved(report: Report, out: Path, asked: dict[str, Any]) -> Report:

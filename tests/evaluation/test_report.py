@@ -47,7 +47,9 @@ def synthetic(values, name="chamfer_dynamic", better="lower", scenes=None):
 
 def test_the_dictionary_has_the_promised_keys(report):
     content = report.to_dict()
-    assert list(content) == ["schema", "protocol", "metrics", "baselines", "by_category", "by_world", "missing"]
+    assert list(content) == [
+        "schema", "protocol", "metrics", "baselines", "by_category", "by_world", "missing", "skipped",
+    ]  # fmt: skip
     assert content["schema"] == 1
     for rows in (content["metrics"], *content["baselines"].values(), *content["by_category"].values()):
         for row in rows.values():
@@ -65,6 +67,16 @@ def test_a_saved_report_comes_back(report, saved):
         raise AssertionError(f"{word} is not JSON")
 
     json.loads((saved / "report.json").read_text(), parse_constant=refuse)
+
+
+def test_what_was_skipped_is_named_everywhere_and_comes_back(report, tmp_path):
+    partial = dataclasses.replace(report, skipped=(("w7", "w7/depth.mkv is damaged"),))
+    partial.save(tmp_path / "r")
+    assert Report.load(tmp_path / "r").skipped == partial.skipped
+    for text in (partial.table(), *((tmp_path / "r" / f"report.{end}").read_text() for end in ("html", "md"))):
+        assert "w7/depth.mkv is damaged" in text
+    assert report.skipped == ()
+    assert "skipped" not in report.table()
 
 
 def test_an_older_report_is_replaced(truths, tmp_path):

@@ -38,11 +38,11 @@ def evaluate(
     steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
     seed: Count = 0,
     workers: Count = 1,
-) -> None:
+) -> int:
     """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
 
     Either a model on a data set, or predicted worlds against references, or a suite (the protocol of a public
-    benchmark), or two reports against each other.
+    benchmark), or two reports against each other. What is damaged is skipped and listed; the exit code is then 1.
 
     Args:
         out: folder of the report.
@@ -71,7 +71,7 @@ def evaluate(
         if len(compare) != 2 or out or model or data or prediction or reference or suite:
             raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
         print(differences(Report.load(compare[0]), Report.load(compare[1])))
-        return
+        return 0
     if out is None and (suite or model or prediction):
         raise InputError("say where the report goes: --out REPORT")
     if out is None:
@@ -101,6 +101,7 @@ def evaluate(
         report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed)
     print(report.table())
     print(out)
+    return 1 if report.skipped else 0
 
 
 def _given(options: dict[str, Any]) -> str:

@@ -48,6 +48,9 @@ def body(report: Report) -> str:
     if report.missing:
         rows = [[html.escape(name), html.escape(reason)] for name, reason in report.missing.items()]
         parts += ["<h2>Not measured</h2>", _table(["metric", "why"], rows)]
+    if report.skipped:
+        rows = [[html.escape(name), html.escape(reason)] for name, reason in report.skipped]
+        parts += ["<h2>Skipped</h2>", _table(["what", "why"], rows)]
     curves = curves_svg(report)
     if curves:
         parts += [
@@ -77,6 +80,8 @@ def markdown(report: Report) -> str:
         lines.append(_md_row(cells))
     if report.missing:
         lines += ["", "## Not measured", "", *(f"- `{name}`: {reason}" for name, reason in report.missing.items())]
+    if report.skipped:
+        lines += ["", "## Skipped", "", *(f"- {name}: {reason}" for name, reason in report.skipped)]
     if report.by_category:
         names = list(report.metrics)
         lines += ["", "## By category", "", _md_row(["category", *names]), _md_row(["---"] * (len(names) + 1))]

@@ -39,7 +39,8 @@ class Report:
     baselines: baseline -> name -> the same. by_category: category -> name -> the same.
     by_world: one {world, scene, scene_id, category, metrics, coverage, missing, curves, baselines} a world; a
     curve has one number a frame.
-    missing: name -> why no world has that metric. cases: the worst and the best worlds; not part of the JSON.
+    missing: name -> why no world has that metric. skipped: (name, reason) of what could not be judged at all, such
+    as a damaged file; it is part of no number. cases: the worst and the best worlds; not part of the JSON.
     """
 
     protocol: dict[str, Any]
@@ -48,12 +49,14 @@ class Report:
     by_category: dict[str, dict[str, dict[str, Any]]]
     by_world: list[dict[str, Any]]
     missing: dict[str, str]
+    skipped: tuple[tuple[str, str], ...] = ()
     cases: tuple[Case, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """{"schema": 1, "protocol", "metrics", "baselines", "by_category", "by_world", "missing"}."""
+        """{"schema": 1, "protocol", "metrics", "baselines", "by_category", "by_world", "missing", "skipped"}."""
         fields = ("protocol", "metrics", "baselines", "by_category", "by_world", "missing")
-        return {"schema": SCHEMA, **{name: getattr(self, name) for name in fields}}
+        skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
+        return {"schema": SCHEMA, **{name: getattr(self, name) for name in fields}, "skipped": skipped}
 
     def to_json(self) -> str:
         """`to_dict` as JSON; NaN is null."""
@@ -77,14 +80,17 @@ class Report:
             found = content.get("schema") if isinstance(content, dict) else type(content).__name__
             raise InputError(f"{file}: not a report of schema {SCHEMA} (found {found!r})")
         try:
-            values = {f.name: content[f.name] for f in dataclasses.fields(cls) if f.name != "cases"}
+            values = {
+                f.name: content[f.name] for f in dataclasses.fields(cls) if f.name not in ("skipped", "cases")
+            }
+            values["skipped"] = tuple((str(e["name"]), str(e["reason"])) for e in content.get("skipped", ()))
         except KeyError as error:
             raise InputError(f"{file}: a report without {error}") from error
         numbers = ("metrics", "baselines", "by_category", "by_world")
         return cls(**{name: _with_nan(v) if name in numbers else v for name, v in values.items()})
 
     def table(self) -> str:
-        """The metrics and what is missing as plain text."""
+        """The metrics, what is missing and what was skipped, as plain text."""
         header = ["metric", "", "value", "95 % interval", "coverage", *self.baselines]
         rows = []
         for name, row in self.metrics.items():
@@ -99,6 +105,8 @@ class Report:
         lines += ["", f"{len(self.by_world)} worlds of {count} scenes; intervals by bootstrap over scenes"]
         if self.missing:
             lines += ["", "not measured:", *(f"  {name}: {reason}" for name, reason in self.missing.items())]
+        if self.skipped:
+            lines += ["", f"skipped: {len(self.skipped)}", *(f"  {name}: {why}" for name, why in self.skipped)]
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> Path:
