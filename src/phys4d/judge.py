@@ -14,8 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from phys4d.data.shards import WorldDataset, open_dataset
-from phys4d.errors import InputError, unknown_name
-from phys4d.evaluation import Report, evaluate
+from phys4d.errors import InputError, Phys4DError, unknown_name
+from phys4d.evaluation import Report
+from phys4d.evaluation.evaluate import Item, evaluate_items
 from phys4d.members import is_world_folder
 from phys4d.model import WorldModel
 from phys4d.suites import SuiteRequest, suite_of
@@ -26,6 +27,8 @@ MODES = ("generate", "lift")
 ASKED = "asked"
 """Where a report's protocol says what was asked for."""
 _BATCH = 8
+_RUN_SEEDS = 2**32
+"""How far the seeds of one run lie from those of the next: farther than any data set has worlds."""
 
 
 def evaluate_model(
@@ -38,58 +41,79 @@ def evaluate_model(
     limit: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    runs: int = 1,
+    workers: int = 1,
 ) -> Report:
     """Judge what a model makes of the first frames (generate) or the RGB (lift) of a data set's worlds.
 
     lifter: a model that reads depth and motion off what was generated, in place of the model's own heads; it is
-    told nothing of the conditions. limit: at most so many worlds, evenly from the whole. A finished report of the
-    same arguments is read, not made again. Raises InputError where `out` holds anything else, and for worlds that
-    the model cannot make.
+    told nothing of the conditions. limit: at most so many worlds, evenly from the whole. runs: generations of each
+    world, with seeds of their own, for the spread between them. workers: processes that judge; the model works in
+    this one, and the numbers do not depend on them. A finished report of the same arguments is read, not made
+    again. Damaged worlds are skipped and listed. Raises InputError where `out` holds anything else, and for worlds
+    that the model cannot make.
     """
     if mode not in MODES:
         raise InputError(unknown_name("mode", mode, MODES))
     if lifter and mode == "lift":
         raise InputError("a lifter reads what was generated; in mode lift the model itself reads")
+    if runs > 1 and mode == "lift":
+        raise InputError("--runs wants seeds to differ by; in mode lift nothing is drawn")
+    _check_counts(runs=runs, workers=workers)
     asked = {
         "model": model, "data": str(data), "mode": mode, "lifter": lifter, "limit": limit, "steps": steps,
-        "seed": seed,
+        "seed": seed, **({"runs": runs} if runs > 1 else {}),
     }  # fmt: skip
     if (there := _finished(out, asked)) is not None:
         return there
     maker = WorldModel.from_pretrained(model)
-    judge = WorldModel.from_pretrained(lifter) if lifter else None
+    reader = WorldModel.from_pretrained(lifter) if lifter else None
     worlds = open_dataset(data)
     worlds = WorldDataset(worlds.index.take(_chosen(len(worlds), limit)))
     _check_extents(maker, worlds, mode)
-    if judge is not None:
-        _check_extents(judge, worlds, "lift")
-    fps = worlds.read(0, ()).fps
-    if mode == "generate" and not math.isclose(fps, maker.backbone.fps, rel_tol=1e-3):
-        raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {maker.backbone.fps:g}")
-    truths: list[World4D] = []
-    made: list[World4D] = []
-    with tqdm(total=len(worlds), desc=f"{mode} with {model}", unit="world") as progress:
-        for places in _batches(worlds):
-            some = [worlds[i].require("rgb") for i in places]
-            if mode == "lift":
-                found = lift_all(maker, some)
-            else:
-                found = generate_from(maker, some, steps, seed=seed + places[0])
-                found = found if judge is None else relift(judge, found)
-            truths += some
-            made += found
-            progress.update(len(places))
-    return _saved(evaluate(made, truths, seed=seed), out, asked)
+    if reader is not None:
+        _check_extents(reader, worlds, "lift")
+    for fps in sorted(set(worlds.index.column("fps").to_pylist())):
+        if mode == "generate" and not math.isclose(fps, maker.backbone.fps, rel_tol=1e-3):
+            raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {maker.backbone.fps:g}")
+
+    def made(some: list[World4D], run: int, place: int) -> list[World4D]:
+        if mode == "lift":
+            return lift_all(maker, some)
+        found = generate_from(maker, some, steps, seed=seed + run * _RUN_SEEDS + place)
+        return found if reader is None else relift(reader, found)
+
+    def items() -> Iterator[Item]:
+        with tqdm(total=len(worlds) * runs, desc=f"{mode} with {model}", unit="world") as progress:
+            for places in _batches(worlds):
+                truths, damaged = _read(worlds, places)
+                yield from damaged
+                # A world's seed goes with its place, whatever of its batch could be read.
+                for first, some in _neighbours(truths):
+                    for run in range(runs):
+                        for i, world in enumerate(made(some, run, first)):
+                            yield Item(world, some[i], _label(worlds, first + i), place=first + i, run=run)
+                progress.update(len(places) * runs)
+
+    return _saved(evaluate_items(items(), seed=seed, skip=True, workers=workers), out, asked)
 
 
 def evaluate_worlds(
-    prediction: Path, reference: Path | None, out: Path, *, limit: int | None = None, seed: int = 0
+    prediction: Path,
+    reference: Path | None,
+    out: Path,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
 ) -> Report:
     """Judge stored worlds, against references where there are any.
 
     Two folders of world folders pair up by names, anything else by order. limit: at most so many, evenly from the
-    whole. Raises InputError where they do not pair up, or `out` holds anything but this report.
+    whole. workers: processes that read and judge; the numbers do not depend on them. Damaged worlds are skipped
+    and listed. Raises InputError where they do not pair up, or `out` holds anything but this report.
     """
+    _check_counts(workers=workers)
     asked = {
         "prediction": str(prediction), "reference": None if reference is None else str(reference), "limit": limit,
         "seed": seed,
@@ -98,20 +122,18 @@ def evaluate_worlds(
         return there
     mine = stored_worlds(prediction)
     chosen = _chosen(len(mine), limit)
-    predictions = (mine[i].load() for i in chosen)
-    if reference is None:
-        return _saved(evaluate(predictions, seed=seed), out, asked)
-    theirs = stored_worlds(reference)
-    if len(mine) != len(theirs):
+    theirs = None if reference is None else stored_worlds(reference)
+    if theirs is not None and len(mine) != len(theirs):
         raise InputError(f"{prediction} holds {len(mine)} worlds and {reference} {len(theirs)}; they must pair up")
-    if mine[0].name and theirs[0].name:
+    if theirs is not None and mine[0].name and theirs[0].name:
         by_name = {world.name: world for world in theirs}
         lacking = sorted(world.name for world in mine if world.name not in by_name)
         if lacking:
             raise InputError(f"{reference}: has no world {lacking[0]}; folders of worlds pair up by their names")
         theirs = [by_name[world.name] for world in mine]
-    references = (theirs[i].load() for i in chosen)
-    return _saved(evaluate(predictions, references, seed=seed), out, asked)
+    items = (Item(mine[i].load, None if theirs is None else theirs[i].load, mine[i].label) for i in chosen)
+    progress = tqdm(items, total=len(chosen), desc="judging", unit="world")
+    return _saved(evaluate_items(progress, seed=seed, skip=True, workers=workers), out, asked)
 
 
 def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
@@ -125,9 +147,10 @@ def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
 
 @dataclasses.dataclass(frozen=True)
 class StoredWorld:
-    """A world on disk. name: of its folder beside others, otherwise empty. load: reads it."""
+    """A world on disk. name: of its folder beside others, otherwise empty. label: for people. load: reads it."""
 
     name: str
+    label: str
     load: Callable[[], World4D]
 
 
@@ -139,14 +162,47 @@ def stored_worlds(path: Path) -> list[StoredWorld]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if is_world_folder(path):
-        return [StoredWorld("", functools.partial(World4D.load, path))]
+        return [StoredWorld("", path.name, functools.partial(World4D.load, path))]
     folders = sorted(p for p in path.iterdir() if is_world_folder(p)) if path.is_dir() else []
     if folders:
-        return [StoredWorld(p.name, functools.partial(World4D.load, p)) for p in folders]
+        return [StoredWorld(p.name, p.name, functools.partial(World4D.load, p)) for p in folders]
     dataset = open_dataset(path)
     if not len(dataset):
         raise InputError(f"{path}: holds no world")
-    return [StoredWorld("", functools.partial(dataset.read, i)) for i in range(len(dataset))]
+    # Each holds its own row alone: sent to another process, a whole index would weigh more than its world.
+    return [
+        StoredWorld("", _label(dataset, i), functools.partial(dataset[i : i + 1].read, 0))
+        for i in range(len(dataset))
+    ]
+
+
+def _label(worlds: WorldDataset, i: int) -> str:
+    return str(worlds.index.column("key")[i].as_py())
+
+
+def _read(worlds: WorldDataset, places: list[int]) -> tuple[dict[int, World4D], list[Item]]:
+    """The worlds at these places with their RGB, and those that cannot be read, as items with a problem."""
+    found: dict[int, World4D] = {}
+    damaged: list[Item] = []
+    for i in places:
+        try:
+            found[i] = worlds[i].require("rgb")
+        except Phys4DError as error:
+            damaged.append(Item(None, None, _label(worlds, i), place=i, problem=str(error).replace("\n", " ")))
+    return found, damaged
+
+
+def _neighbours(worlds: dict[int, World4D]) -> Iterator[tuple[int, list[World4D]]]:
+    """Runs of worlds at places that follow on each other: the first place, and its worlds."""
+    for _, group in itertools.groupby(enumerate(worlds), key=lambda numbered: numbered[1] - numbered[0]):
+        places = [place for _, place in group]
+        yield places[0], [worlds[place] for place in places]
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"--{name} must be at least 1, not {count}")
 
 
 def _chosen(count: int, limit: int | None) -> list[int]:

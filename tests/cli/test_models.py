@@ -202,9 +202,16 @@ def test_evaluate_stored_worlds(run, refused, home, tmp_path):
             "--suite physics-iq takes --model or --videos, and --benchmark, not --data",
         ),
         (
-            "--model {home}/tiny --data {home}/DATA --runs 3 --out {out}",
-            "--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME",
+            "--model {home}/tiny --data {home}/DATA --exact --out {out}",
+            "--videos, --benchmark, --subset and --exact belong to --suite NAME",
         ),
+        ("--prediction {home}/DATA --runs 3 --out {out}", "--runs belongs to --model or --suite"),
+        (
+            "--model {home}/tiny --data {home}/DATA --mode lift --runs 3 --out {out}",
+            "--runs wants seeds to differ",
+        ),
+        ("--model {home}/tiny --data {home}/DATA --runs 0 --out {out}", "--runs must be at least 1, not 0"),
+        ("--prediction {home}/DATA --workers 0 --out {out}", "--workers must be at least 1, not 0"),
         ("--model {home}/tiny --prediction {home}/DATA --out {out}", "say what to evaluate"),
         ("--model {home}/tiny --data {home}/DATA --reference {home}/DATA --out {out}", "say what to evaluate"),
         ("--prediction {home}/DATA", "say where the report goes: --out REPORT"),

@@ -48,7 +48,8 @@ def synthetic(values, name="chamfer_dynamic", better="lower", scenes=None):
 def test_the_dictionary_has_the_promised_keys(report):
     content = report.to_dict()
     assert list(content) == [
-        "schema", "protocol", "metrics", "baselines", "by_category", "by_world", "missing", "skipped",
+        "schema", "protocol", "metrics", "baselines", "by_category", "by_world", "missing", "skipped", "notes",
+        "baseline_curves",
     ]  # fmt: skip
     assert content["schema"] == 1
     for rows in (content["metrics"], *content["baselines"].values(), *content["by_category"].values()):

@@ -57,12 +57,12 @@ def evaluate(
         benchmark: for a suite: the folder of its public data.
         subset: for a suite: categories or scenarios by name.
         exact: for a suite: the public code's own path where ours differs in rounding.
-        runs: for a suite: generations of each item, for the spread between seeds.
+        runs: generations of each item, for the spread between seeds.
         compare: two reports: which differences are beyond their intervals.
         limit: at most so many worlds, evenly from the whole.
         steps: of the sampler.
         seed: of generations and of the bootstrap.
-        workers: for a suite: processes.
+        workers: processes that judge. The numbers do not depend on them.
     """
     if compare:
         from phys4d.evaluation import Report
@@ -86,19 +86,30 @@ def evaluate(
             model or None, videos, benchmark, subset, limit, runs, exact, steps, seed=seed, workers=workers
         )
         report = evaluate_suite(suite, request, out)
-    elif videos or benchmark or subset or exact or runs != 1 or workers != 1:
-        raise InputError("--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME")
+    elif videos or benchmark or subset or exact:
+        raise InputError("--videos, --benchmark, --subset and --exact belong to --suite NAME")
     elif bool(model) == (prediction is not None) or (model and reference) or (prediction and (data or lifter)):
         raise InputError(_USES)
     elif model:
         if data is None:
             raise InputError("--model needs --data, the worlds it is judged by")
         report = evaluate_model(
-            model, data, out, mode=mode, lifter=lifter or None, limit=limit, steps=steps, seed=seed
+            model,
+            data,
+            out,
+            mode=mode,
+            lifter=lifter or None,
+            limit=limit,
+            steps=steps,
+            seed=seed,
+            runs=runs,
+            workers=workers,
         )
+    elif runs != 1:
+        raise InputError("--runs belongs to --model or --suite: stored worlds are what they are")
     else:
         assert prediction is not None
-        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed)
+        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed, workers=workers)
     print(report.table())
     print(out)
     return 1 if report.skipped else 0
