@@ -27,8 +27,9 @@ MODES = ("generate", "lift")
 ASKED = "asked"
 """Where a report's protocol says what was asked for."""
 _BATCH = 8
-_RUN_SEEDS = 2**32
-"""How far the seeds of one run lie from those of the next: farther than any data set has worlds."""
+_RUN_SEEDS = 1_000_003
+"""How far the seeds of one run lie from those of the next. Torch's CPU generator takes their low 32 bits alone, so
+that steps of a power of two would draw the same noise again."""
 
 
 def evaluate_model(
@@ -132,7 +133,7 @@ def evaluate_worlds(
             raise InputError(f"{reference}: has no world {lacking[0]}; folders of worlds pair up by their names")
         theirs = [by_name[world.name] for world in mine]
     items = (Item(mine[i].load, None if theirs is None else theirs[i].load, mine[i].label) for i in chosen)
-    progress = tqdm(items, total=len(chosen), desc="judging", unit="world")
+    progress = tqdm(items, total=len(chosen), desc="judging", unit="world", disable=None)
     return _saved(evaluate_items(progress, seed=seed, skip=True, workers=workers), out, asked)
 
 
