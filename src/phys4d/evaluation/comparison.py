@@ -19,7 +19,7 @@ from phys4d.evaluation.bootstrap import (
     scene_means,
     unpaired_interval,
 )
-from phys4d.evaluation.report import Report, aligned, interval_text, number_text
+from phys4d.evaluation.report import Report, aligned, interval_text, number_text, spread_text
 
 SETTINGS = ("frames", "size", "fps", "alignment", "judged_from", "runs")
 """What two protocols should agree in."""
@@ -70,7 +70,7 @@ class Comparison:
         rows = [
             [d.name, number_text(d.first), number_text(d.second), f"{d.change.value:+.3g}"]
             + [interval_text(dataclasses.asdict(d.change))]
-            + ([f"± {number_text(std)}" for std in d.std] if seeds else [])
+            + ([spread_text({"std": std}) for std in d.std] if seeds else [])
             + [_p_text(d.p_adjusted), d.verdict + ("" if d.paired else " (unpaired)")]
             for d in found
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ class Report:
         for name, row in self.metrics.items():
             others = [number_text(entry.get(name, {}).get("value")) for entry in self.baselines.values()]
             value = f"{number_text(row['value'])} {row['unit']}".strip()
-            spread = [f"± {number_text(row.get('std'))}"] if seeds else []
+            spread = [spread_text(row)] if seeds else []
             cells = [name, MARKS[row["better"]], value, interval_text(row), *spread, f"{row['coverage']:.0%}"]
             rows.append([*cells, *others])
         lines = aligned([header, *rows])
@@ -128,7 +128,8 @@ class Report:
 
         Raises InputError for a folder that holds something else, and where nothing can be written.
         """
-        from phys4d.evaluation.page import markdown, page
+        from phys4d.evaluation.markdown import markdown
+        from phys4d.evaluation.page import page
 
         path = Path(path)
         if path.exists() and not (path.is_dir() and ((path / "report.json").exists() or not any(path.iterdir()))):
@@ -162,11 +163,17 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def interval_text(row: dict[str, Any]) -> str:
+def interval_text(row: Mapping[str, Any]) -> str:
     """ "[lo, hi]", or "one scene" where there is no spread to speak of."""
     if not (math.isfinite(row["lo"]) and math.isfinite(row["hi"])):
         return "one scene"
     return f"[{number_text(row['lo'])}, {number_text(row['hi'])}]"
+
+
+def spread_text(row: Mapping[str, Any]) -> str:
+    """ "± std" of a row, with two digits."""
+    std = row.get("std", math.nan)
+    return f"± {std:.2g}" if math.isfinite(std) else "-"
 
 
 def number_text(value: float | None) -> str:
