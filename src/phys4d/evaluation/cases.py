@@ -68,10 +68,10 @@ class Gallery:
         self._headlines, self._better, self._headline = headlines, better, ""
 
     def look(self, entry: dict[str, Any], case: Case | None, unit: dict[str, str]) -> None:
-        """Consider a world for the wall; the first headline that any world has ranks them all."""
+        """Consider a world, in its first run; the first headline that any world has ranks them all."""
         self._headline = self._headline or next((n for n in self._headlines if n in entry["metrics"]), "")
         value = entry["metrics"].get(self._headline, math.nan)
-        if case is None or not math.isfinite(value):
+        if case is None or not math.isfinite(value) or entry["run"]:
             return
         badness = -value if self._better[self._headline] == "higher" else value
         title = f"{entry['world']}: {self._headline} {value:.3g} {unit[self._headline]}".strip()

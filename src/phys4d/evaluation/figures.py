@@ -11,9 +11,9 @@ import numpy as np
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 24
 """Margins of a plot [px]."""
-BAR_WIDTH, BAR_HEIGHT = 150, 18
+BAR_WIDTH, BAR_HEIGHT = 130, 18
 OFF_SCALE = 3.0
-"""A baseline that would make the plot so many times higher is left out of its range."""
+"""Noise that would make the plot so many times higher is left out of it."""
 
 
 def curve_svg(
@@ -28,15 +28,10 @@ def curve_svg(
     Returns the SVG, and the baselines that lie off its scale.
     """
     own = np.array([*low, *high, *mean], dtype=np.float64)
-    bottom, top = _range(own)
-    off = []
-    for rival, curve in rivals.items():
-        lowest, highest = _range(np.asarray(curve, dtype=np.float64))
-        if not math.isfinite(lowest):
-            continue
-        if max(top, highest) - min(bottom, lowest) > OFF_SCALE * max(_range(own)[1] - _range(own)[0], 1e-12):
-            off.append(rival)
-            continue
+    bottom, top = _range(np.concatenate([own, *(rivals[name] for name in rivals if name != "noise")]))
+    lowest, highest = _range(np.asarray(rivals.get("noise", ()), dtype=np.float64))
+    off = ["noise"] if max(top, highest) - min(bottom, lowest) > OFF_SCALE * (top - bottom) else []
+    if not off and math.isfinite(lowest):
         bottom, top = min(bottom, lowest), max(top, highest)
     ticks = _ticks(bottom, top)
     bottom, top = min(bottom, ticks[0]), max(top, ticks[-1])
@@ -66,17 +61,19 @@ def curve_svg(
     return "".join(parts), off
 
 
-def interval_svg(value: float, lo: float, hi: float, rivals: Mapping[str, float], best: float | None) -> str:
+def interval_svg(
+    value: float, lo: float, hi: float, rivals: Mapping[str, float], shared: Sequence[float] = ()
+) -> str:
     """A value and its interval on a line, and where the baselines lie; empty without a value.
 
-    Baselines far off and a `best` value that is far away are left out, so that the interval can be seen.
+    shared: values that the line spans beside its own, so that several lines have one scale. Baselines that are far
+    off are left out, so that the interval can be seen.
     """
     if not math.isfinite(value):
         return ""
-    own = [v for v in (value, lo, hi) if math.isfinite(v)]
-    others = [v for v in [*rivals.values(), *([] if best is None else [best])] if math.isfinite(v)]
+    own = [v for v in (value, lo, hi, *shared) if math.isfinite(v)]
     reach = max(4 * (max(own) - min(own)), abs(value), 1e-12)
-    near = own + [v for v in others if abs(v - value) <= reach]
+    near = own + [v for v in rivals.values() if math.isfinite(v) and abs(v - value) <= reach]
     bottom, top = _range(np.array(near))
 
     def x(v: float) -> float:

@@ -126,8 +126,7 @@ def _metrics(report: Report) -> str:
     rows = []
     for name, row in report.metrics.items():
         others = {rival: rows.get(name, {}).get("value", math.nan) for rival, rows in report.baselines.items()}
-        best = 1.0 if row["better"] == "one" else None
-        plot = interval_svg(row["value"], row["lo"], row["hi"], others, best)
+        plot = interval_svg(row["value"], row["lo"], row["hi"], others)
         cells = [
             _cell(f"{name} {MARKS[row['better']]}"),
             _cell(f"{number_text(row['value'])} {row['unit']}".strip(), row["value"], "num"),
@@ -174,13 +173,15 @@ def _groups(report: Report, groups: Mapping[str, Mapping[str, Mapping[str, Any]]
     """A table of groups for each metric, of which one is shown at a time."""
     bodies: dict[str, list[list[str]]] = {}
     intervals = any("lo" in row for rows in groups.values() for row in rows.values())
-    for name, overall in report.metrics.items():
+    for name in report.metrics:
+        known = [rows[name] for rows in groups.values() if name in rows]
+        shared = [row[end] for row in known for end in ("value", "lo", "hi") if end in row]
         for group, rows in groups.items():
             if name not in rows:
                 continue
             row = rows[name]
             lo, hi = row.get("lo", math.nan), row.get("hi", math.nan)
-            plot = interval_svg(row["value"], lo, hi, {}, overall["value"])
+            plot = interval_svg(row["value"], lo, hi, {}, shared)
             cells = [_cell(group), _cell(number_text(row["value"]), row["value"], "num")]
             if intervals:
                 share = row.get("coverage", math.nan)
