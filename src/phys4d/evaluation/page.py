@@ -51,7 +51,7 @@ def body(report: Report) -> str:
     parts += [f'<p class="quiet">{html.escape(headline(report))}</p>', _doubts(report)]
     parts += [
         "<h2>Metrics</h2>",
-        _legend(report, "The dot and its bar: value and 95 % interval"),
+        _legend(report, "value and its 95 % interval"),
         _metrics(report),
     ]
     parts.append(_curves(report))
