@@ -1,4 +1,4 @@
-"""Print how often 95 % intervals hold the true mean, by simulation: scenes of 3 views, normal and skewed errors."""
+"""Print how often 95 % intervals hold the true mean, by simulation: scenes of 3 views, two kinds of errors."""
 
 import numpy as np
 
