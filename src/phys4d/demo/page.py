@@ -39,6 +39,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #1c1e21; max-width: 72em; m
 p, li { max-width: 85ch }
 table { border-collapse: collapse; margin: .6em 0 1.6em; font-variant-numeric: tabular-nums }
 th, td { padding: .3em .7em; border-bottom: 1px solid #ddd; text-align: right; overflow-wrap: anywhere }
+th { overflow-wrap: normal }
 td small { display: block; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 small { color: #666 } img { max-width: 100%; border-radius: 6px }
