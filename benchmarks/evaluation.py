@@ -9,6 +9,7 @@ Every block names its target or prints the other side of its comparison.
 from __future__ import annotations
 
 import dataclasses
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,8 @@ def chamfer(world: World4D, other: World4D) -> None:
 
     print(f"4D Chamfer, 2 x {FRAMES} frames x {POINTS:,} points (target: 3 s, 1 GB)")
     print(f"  KD trees                    {best(lambda: by_trees(*clouds)):8.3f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  most memory so far          {peak:8.0f} MB, with torch, the simulator and both worlds")
     print(f"one frame of it, 2 x {FEW:,} points")
     print(f"  KD trees                    {best(lambda: by_trees([few[0]], [few[1]])):8.3f} s")
     print(f"  all pairs (torch)           {best(by_pairs):8.3f} s")
@@ -110,7 +113,7 @@ def linear(world: World4D, other: World4D) -> None:
             for metric in METRICS.values():
                 metric.measure(pair)
 
-        seconds = best(measure)
+        seconds = best(measure, 1)
         print(f"  {frames:3} frames  {seconds:6.2f} s  {1000 * seconds / frames:6.0f} ms a frame")
 
 
@@ -121,11 +124,11 @@ def workers_and_memory(world: World4D, folder: Path) -> None:
             folder / "data" / f"w{i:02}"
         )
     data, reports = folder / "data", []
-    print("\n8 stored worlds of 17x64x64 (target: the same bytes)")
+    print("\n4 stored worlds of 17x64x64 (target: the same bytes; every worker takes seconds to start)")
     for workers in (1, 2):
         out = folder / f"report-{workers}"
         start = time.perf_counter()
-        evaluate_worlds(data, data, out, limit=8, workers=workers)
+        evaluate_worlds(data, data, out, limit=4, workers=workers)
         reports.append((out / "report.json").read_bytes())
         print(f"  {workers} worker{'s' if workers > 1 else ' '}  {time.perf_counter() - start:6.2f} s")
     print(f"  report.json is {'the same' if reports[0] == reports[1] else 'NOT the same'}")
