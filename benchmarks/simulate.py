@@ -1,6 +1,6 @@
 """How fast worlds are simulated with every label, and where the time goes.
 
-    python benchmarks/simulate.py [--size 64 64] [--clips 60]
+    python benchmarks/simulate.py [--size 64 64] [--clips 120]
 
 Prints, for every scene, the seconds of a clip by part (the best of three runs, one thread), and then the clips a
 minute of a data set of each category with one worker and with two, one after the other in the same run.
@@ -44,7 +44,7 @@ def parts(name: str, size: tuple[int, int]) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
-    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=120)
     arguments = parser.parse_args()
     size = tuple(arguments.size)
     caster.load_kernels()

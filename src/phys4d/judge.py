@@ -7,25 +7,27 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from phys4d.data.opening import evenly, paired, stored_worlds
 from phys4d.data.shards import WorldDataset, open_dataset
-from phys4d.errors import InputError, Phys4DError, unknown_name
+from phys4d.errors import InputError, MissingFieldError, Phys4DError, unknown_name
 from phys4d.evaluation import Report
 from phys4d.evaluation.evaluate import Item, evaluate_items
-from phys4d.members import is_world_folder
+from phys4d.lifting import tried
 from phys4d.model import WorldModel
 from phys4d.suites import SuiteRequest, suite_of
-from phys4d.training.measures import generate_from, lift_all, relift
+from phys4d.training.measures import generate_from, relift
 from phys4d.world import World4D
 
 MODES = ("generate", "lift")
 ASKED = "asked"
 """Where a report's protocol says what was asked for."""
+Load = Callable[[], World4D]
 _BATCH = 8
 _RUN_SEEDS = 1_000_003
 """How far the seeds of one run lie from those of the next. Torch's CPU generator takes their low 32 bits alone, so
@@ -70,7 +72,7 @@ def evaluate_model(
     maker = WorldModel.from_pretrained(model)
     reader = WorldModel.from_pretrained(lifter) if lifter else None
     worlds = open_dataset(data)
-    worlds = WorldDataset(worlds.index.take(_chosen(len(worlds), limit)))
+    worlds = WorldDataset(worlds.index.take(evenly(len(worlds), limit)))
     _check_extents(maker, worlds, mode)
     if reader is not None:
         _check_extents(reader, worlds, "lift")
@@ -80,7 +82,7 @@ def evaluate_model(
 
     def made(some: list[World4D], run: int, place: int) -> list[World4D]:
         if mode == "lift":
-            return lift_all(maker, some)
+            return relift(maker, some)
         found = generate_from(maker, some, steps, seed=seed + run * _RUN_SEEDS + place)
         return found if reader is None else relift(reader, found)
 
@@ -104,37 +106,66 @@ def evaluate_worlds(
     reference: Path | None,
     out: Path,
     *,
+    lifter: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     workers: int = 1,
 ) -> Report:
     """Judge stored worlds, against references where there are any.
 
-    Two folders of world folders pair up by names, anything else by order. limit: at most so many, evenly from the
-    whole. workers: processes that read and judge; the numbers do not depend on them. Damaged worlds are skipped
-    and listed. Raises InputError where they do not pair up, or `out` holds anything but this report.
+    Two folders of worlds (world folders, videos, point maps, recordings) pair up by names, anything else by order.
+    lifter: a model that reads depth and motion off the predictions' RGB, as for videos; the same of the
+    references' true RGB is then the baseline `lifter`: how far the instrument itself goes. Videos count as
+    generated from the references' first frames, which are not judged. limit: at most so many, evenly from the
+    whole. workers: processes that read and judge (a lifter works in this one); the numbers do not depend on them.
+    Damaged worlds are skipped and listed. Raises InputError where they do not pair up, or `out` holds anything but
+    this report.
     """
     _check_counts(workers=workers)
     asked = {
-        "prediction": str(prediction), "reference": None if reference is None else str(reference), "limit": limit,
-        "seed": seed,
+        "prediction": str(prediction), "reference": None if reference is None else str(reference),
+        "lifter": lifter, "limit": limit, "seed": seed,
     }  # fmt: skip
     if (there := _finished(out, asked)) is not None:
         return there
     mine = stored_worlds(prediction)
-    chosen = _chosen(len(mine), limit)
-    theirs = None if reference is None else stored_worlds(reference)
-    if theirs is not None and len(mine) != len(theirs):
-        raise InputError(f"{prediction} holds {len(mine)} worlds and {reference} {len(theirs)}; they must pair up")
-    if theirs is not None and mine[0].name and theirs[0].name:
-        by_name = {world.name: world for world in theirs}
-        lacking = sorted(world.name for world in mine if world.name not in by_name)
-        if lacking:
-            raise InputError(f"{reference}: has no world {lacking[0]}; folders of worlds pair up by their names")
-        theirs = [by_name[world.name] for world in mine]
-    items = (Item(mine[i].load, None if theirs is None else theirs[i].load, mine[i].label) for i in chosen)
+    theirs = None if reference is None else paired(mine, stored_worlds(reference), (prediction, reference))
+    chosen = evenly(len(mine), limit)
+    loads = [(mine[i].load, None if theirs is None else theirs[i].load) for i in chosen]
+    items = (Item(load, truth, mine[i].label) for i, (load, truth) in zip(chosen, loads))
+    if lifter:
+        reader = WorldModel.from_pretrained(lifter)
+        reader.need_heads()
+        items = _lifted_items(reader, loads, [mine[i].label for i in chosen])
     progress = tqdm(items, total=len(chosen), desc="judging", unit="world", disable=None)
     return _saved(evaluate_items(progress, seed=seed, skip=True, workers=workers), out, asked)
+
+
+def _lifted_items(
+    reader: WorldModel, loads: Sequence[tuple[Load, Load | None]], labels: Sequence[str]
+) -> Iterator[Item]:
+    """Predictions as the reader sees them and, beside them, what it sees in their references."""
+    seen = tried(reader, (functools.partial(_as_generated, load) for load, _ in loads))
+    own = tried(reader, (functools.partial(_as_generated, load) for _, load in loads if load is not None))
+    for place, ((_, truth), label) in enumerate(zip(loads, labels)):
+        found, beside = next(seen), None if truth is None else next(own)
+        if isinstance(found, Phys4DError):
+            yield Item(None, None, label, place=place, problem=found.line)
+        elif isinstance(beside, Phys4DError) and not isinstance(beside, MissingFieldError):
+            yield Item(None, None, label, place=place, problem=beside.line)
+        else:
+            # A reference without rgb leaves its world without the row of the lifter's own error.
+            yield Item(
+                found, truth, label, place=place, beside={"lifter": beside} if isinstance(beside, World4D) else {}
+            )
+
+
+def _as_generated(load: Load) -> World4D:
+    """A video that does not say how it was made counts as generated: its first frames may have been given."""
+    world = load()
+    if world.meta.get("mode") in MODES:
+        return world
+    return dataclasses.replace(world, meta={**world.meta, "mode": "generate"})
 
 
 def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
@@ -144,37 +175,6 @@ def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
     if (there := _finished(out, _plain(asked))) is not None:
         return there
     return _saved(suite(request), out, asked)
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredWorld:
-    """A world on disk. name: of its folder beside others, otherwise empty. label: for people. load: reads it."""
-
-    name: str
-    label: str
-    load: Callable[[], World4D]
-
-
-def stored_worlds(path: Path) -> list[StoredWorld]:
-    """The worlds of a data set or shard, of one world folder, or of a folder of world folders.
-
-    Raises InputError where there are none.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if is_world_folder(path):
-        return [StoredWorld("", path.name, functools.partial(World4D.load, path))]
-    folders = sorted(p for p in path.iterdir() if is_world_folder(p)) if path.is_dir() else []
-    if folders:
-        return [StoredWorld(p.name, p.name, functools.partial(World4D.load, p)) for p in folders]
-    dataset = open_dataset(path)
-    if not len(dataset):
-        raise InputError(f"{path}: holds no world")
-    # Each holds its own row alone: sent to another process, a whole index would weigh more than its world.
-    return [
-        StoredWorld("", _label(dataset, i), functools.partial(dataset[i : i + 1].read, 0))
-        for i in range(len(dataset))
-    ]
 
 
 def _label(worlds: WorldDataset, i: int) -> str:
@@ -189,7 +189,7 @@ def _read(worlds: WorldDataset, places: list[int]) -> tuple[dict[int, World4D], 
         try:
             found[i] = worlds[i].require("rgb")
         except Phys4DError as error:
-            damaged.append(Item(None, None, _label(worlds, i), place=i, problem=str(error).replace("\n", " ")))
+            damaged.append(Item(None, None, _label(worlds, i), place=i, problem=error.line))
     return found, damaged
 
 
@@ -204,14 +204,6 @@ def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"--{name} must be at least 1, not {count}")
-
-
-def _chosen(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of so many worlds, evenly from the whole."""
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, not {limit}")
-    kept = count if limit is None else min(limit, count)
-    return [i * count // kept for i in range(kept)]
 
 
 def _extents(worlds: WorldDataset) -> list[tuple[int, int, int]]:

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from phys4d.backbones.compositor import BACKGROUND_PACE, SPAN, Compositor
-from phys4d.backbones.cutter import OBJECTS, PATCH, Cutter, filled
+from phys4d.backbones.cutter import PATCH, Cutter, filled
 from phys4d.backbones.layers import cells_to_pixels
 from phys4d.backbones.motions import APART, KIN, PACE, Motion, Motions, expectation_loss
 
 ROWS = COLUMNS = 8
 SIDE = ROWS * PATCH
+OBJECTS = 5
 GREY, RED = torch.tensor([-0.5, -0.5, -0.5]), torch.tensor([1.0, -1.0, -1.0])
 BLUE = torch.tensor([-1.0, -1.0, 1.0])
 
@@ -138,7 +139,7 @@ def test_heads_are_told_how_the_objects_move():
 @pytest.fixture
 def cutter():
     torch.manual_seed(0)
-    return Cutter(4, ROWS, COLUMNS).requires_grad_(False).eval()
+    return Cutter(4, ROWS, COLUMNS, OBJECTS).requires_grad_(False).eval()
 
 
 def test_an_untrained_cutter_points_at_what_is_unlike_its_surroundings(cutter):

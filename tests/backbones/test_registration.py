@@ -59,6 +59,22 @@ def test_the_likelihood_is_that_of_the_model_pixel_by_pixel():
         torch.testing.assert_close(logs[16 + down, 16 + right], ratio, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("noise", [0.02, 0.4])
+def test_a_pale_object_is_not_found_at_a_vivid_one(noise):
+    """Against no object, three times its contrast would fit better than the object itself."""
+    pale, vivid = torch.zeros(1, 4, SIDE, SIDE), torch.zeros(1, 4, SIDE, SIDE)
+    pale[:, :, 4:12, 4:12] = torch.tensor([0.25, 0.2, 0.3, 1.0])[:, None, None]
+    vivid[:, :, 18:26, 18:26] = torch.tensor([0.9, 0.7, 0.9, 1.0])[:, None, None]
+    background = torch.zeros(1, 3, SIDE, SIDE)
+    moved = torch.roll(pale, 6, dims=3)
+    clip = (moved[:, :3] + vivid[:, :3])[:, :, None]
+    x = (1 - noise) * clip + noise * torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))
+    alpha, sigma = torch.full((1, 1), 1 - noise), torch.full((1, 1), noise)
+    logs = likelihood(x, alpha, sigma, background, pale[:, None])
+    place, _, _ = posterior(logs, torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1), 3.0), CELL)
+    torch.testing.assert_close(place[0, 0, 0], torch.tensor([6.0, 0.0]) / CELL, atol=0.25, rtol=0)
+
+
 def test_pure_noise_leaves_what_was_expected():
     x, _, _, background, cut = scene(torch.Generator().manual_seed(2), 1.0)
     nothing = torch.zeros(1, len(SHIFTS))

@@ -242,6 +242,53 @@ def test_evaluate_refuses(refused, home, tmp_path, words, message):
     assert not (tmp_path / "R").exists()
 
 
+def test_evaluate_a_folder_of_videos(run, refused, home, tmp_path):
+    """The true films, called generated: nothing is lost but what the lifter itself loses, as its own row says."""
+    films = tmp_path / "films"
+    films.mkdir()
+    for i, world in enumerate(open_dataset(home / "DATA")):
+        folder = World4D(rgb=world.rgb, fps=world.fps, meta={}).save(tmp_path / f"w{i}")
+        (folder / "rgb.mp4").rename(films / f"{i}.mp4")
+    words = ("evaluate", "--prediction", films, "--lifter", home / "tiny", "--reference", home / "DATA")
+    assert run(*words, "--out", tmp_path / "R")[0] == 0
+    report = Report.load(tmp_path / "R")
+    assert report.protocol["judged_from"] == 1
+    own = report.baselines["lifter"]
+    assert set(own) == set(report.metrics)
+    for name in ("abs_rel", "chamfer_background"):
+        # The films went through a lossy codec, hence not equal.
+        assert report.metrics[name]["value"] == pytest.approx(own[name]["value"], rel=0.1), name
+    assert own["psnr"]["value"] == 100 > report.metrics["psnr"]["value"]
+    assert all(set(world["baselines"]["lifter"]) >= {"abs_rel"} for world in report.by_world)
+    # Without a lifter a film has colours alone.
+    run("evaluate", "--prediction", films, "--reference", home / "DATA", "--limit", 1, "--out", tmp_path / "S")
+    assert Report.load(tmp_path / "S").missing["abs_rel"] == "the prediction has no depth"
+    assert "lifter" not in Report.load(tmp_path / "S").baselines
+    (films / "1.mp4").write_bytes((films / "1.mp4").read_bytes()[:500])
+    assert "1.mp4" in refused(*words, "--out", tmp_path / "T")
+    (films / "1.mp4").write_bytes((home / "film.mp4").read_bytes())
+    said = refused(*words, "--out", tmp_path / "T")
+    assert said.startswith("tiny reads pictures of 64x64, these worlds are 64x80; resize them first")
+    assert not (tmp_path / "T").exists()
+
+
+def test_suites_lift_worlds_with_a_model(run, refused, home, tmp_path):
+    words = ("evaluate", "--suite", "video-depth", "--benchmark", home / "DATA")
+    code, out, _ = run(*words, "--model", home / "tiny", "--limit", 1, "--out", tmp_path / "R")
+    assert code == 0
+    assert "tae_original" in out
+    report = Report.load(tmp_path / "R")
+    assert len(report.by_world) == 1
+    assert report.protocol["asked"]["suite"] == "video-depth"
+    assert run("verify", tmp_path / "R")[0] == 0
+    code, _, _ = run(*words, "--videos", home / "DATA", "--out", tmp_path / "S")
+    assert code == 0
+    assert Report.load(tmp_path / "S").metrics["abs_rel"]["value"] < 1e-4
+    assert refused(*words, "--model", home / "bare", "--out", tmp_path / "T").startswith("bare has no heads")
+    assert refused(*words, "--out", tmp_path / "T").startswith("--suite video-depth needs --videos")
+    assert not (tmp_path / "T").exists()
+
+
 def test_worlds_that_the_model_does_not_make(run, refused, home, made, tmp_path):
     words = ("evaluate", "--model", home / "tiny", "--data", made, "--out", tmp_path / "R")
     assert refused(*words).startswith("this data set holds worlds of 16x16, the model makes 64x64")

@@ -12,6 +12,7 @@ from phys4d.evaluation.bootstrap import (
     paired_interval,
     scene_means,
     spread_over_runs,
+    statistic_interval,
     unpaired_interval,
 )
 
@@ -149,3 +150,15 @@ def test_without_a_difference_holm_is_fooled_by_few_families():
     raw = [[p_value(RNG.normal(size=12)) for _ in range(20)] for _ in range(150)]
     assert np.mean([min(family) < 0.05 for family in raw]) > 0.4
     assert np.mean([holm(family).min() < 0.05 for family in raw]) <= 0.1
+
+
+def test_a_statistic_that_is_a_mean_has_the_interval_of_the_mean():
+    values = RNG.normal(size=12)
+    names = [f"s{i:02d}" for i in range(12)]
+    assert statistic_interval(lambda drawn: values[drawn].mean(1), 12, seed=3) == interval(values, names, seed=3)
+    ratio = statistic_interval(lambda drawn: values[drawn].sum(1) / (values[drawn] ** 2).sum(1), 12)
+    assert ratio.value == pytest.approx(values.sum() / (values**2).sum())
+    assert ratio.lo < ratio.value < ratio.hi
+    one = statistic_interval(lambda drawn: values[drawn].mean(1), 1)
+    assert one.value == values[0]
+    assert math.isnan(one.lo)

@@ -1,5 +1,7 @@
 """The 4D Chamfer distance against brute force and closed forms."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,7 @@ def test_only_the_ball_is_dynamic(truth):
 def test_a_thinned_perfect_world_is_still_perfect(truth, monkeypatch):
     monkeypatch.setattr("phys4d.evaluation.chamfer.MOST_POINTS", 50)
     found = chamfer_4d(as_prediction(truth.world), truth, still=background(truth), seed=3)
-    assert (found.dynamic.value, found.background.value) == (0, 0)
+    assert (found.dynamic.value, found.background.value, found.objects.value) == (0, 0, 0)
 
 
 def test_thinning_is_seeded_and_changes_little(truth, monkeypatch):
@@ -99,3 +101,25 @@ def test_a_world_in_which_nothing_moves_has_no_dynamic_distance():
     assert np.isnan(found.dynamic.value)
     assert found.dynamic.reason == "nothing moves in the reference"
     assert found.background.value == 0
+
+
+def test_objects_count_alike_however_small(truth):
+    """A fifth of the ball's pixels are called another body, which a prediction loses: one object of two."""
+    world = truth.world
+    ids = world.segmentation.copy()
+    ball = np.argwhere(ids == 1)
+    low = ball[:, 1] > np.quantile(ball[:, 1], 0.8)
+    ids[tuple(ball[low].T)] = 2
+    two = Truth(dataclasses.replace(world, segmentation=ids))
+    still = background(two)
+    perfect = chamfer_4d(as_prediction(world), two, still=still)
+    assert perfect.objects.value == 0
+    assert chamfer_4d(as_prediction(world), truth, still=still).objects.value == 0
+    away = chamfer_4d(as_prediction(ball_world(fall() + [0.2, 0, 0])), truth, still=background(truth))
+    assert away.objects.value == pytest.approx(away.dynamic.value)  # One object is all that moves.
+    depth = np.where(two.moving & (ids == 2), 0, world.depth).astype(np.float32)
+    lost = chamfer_4d(as_prediction(world, depth=depth), two, still=still)
+    tau = TRUNCATION * still.extent
+    alone = [t for t in range(FRAMES) if {1, 2} <= set(ids[t].ravel())]
+    assert lost.objects.curve[alone] == pytest.approx(tau / 2, rel=0.02)
+    assert lost.dynamic.value < tau / 4

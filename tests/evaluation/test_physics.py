@@ -2,7 +2,6 @@
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 from ball_scene import FPS, GRAVITY, as_prediction, ball_world, fall
@@ -18,7 +17,6 @@ from phys4d.evaluation.physics import (
     free_flights,
     gravity_error,
     iou,
-    motion_masks,
 )
 
 
@@ -67,35 +65,6 @@ def test_gravity_needs_a_fall():
     assert "falls" in gravity_error(Pair(as_prediction(world), Truth(world))).reason
     unknown = ball_world(physics={})
     assert "meta" in gravity_error(Pair(as_prediction(unknown), Truth(unknown))).reason
-
-
-def moving_square(frames=6, step=4, level=200):
-    rgb = np.full((frames, 48, 64, 3), 40, np.uint8)
-    for t in range(frames):
-        rgb[t, 16:32, 4 + step * t : 20 + step * t] = level
-    return rgb
-
-
-def test_motion_masks_show_what_moves():
-    masks = motion_masks(moving_square())
-    assert not masks[0].any()
-    assert masks[1:].any(axis=(1, 2)).all()
-    assert not masks[:, :10].any()
-    assert not masks[:, 38:].any()
-    assert not motion_masks(moving_square(step=0)).any()
-    assert not motion_masks(moving_square(level=50)).any(), "10 grey levels are no motion"
-
-
-def test_motion_masks_are_those_of_physics_iq():
-    """Its recipe once more with OpenCV's background subtraction spelt out in numpy."""
-    rgb = moving_square()
-    average, kernel = None, np.ones((5, 5), np.uint8)
-    for frame, mask in zip(rgb, motion_masks(rgb)):
-        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (5, 5), 0).astype(np.float32)
-        average = grey if average is None else np.float32(0.7) * average + np.float32(0.3) * grey
-        raw = (np.abs(grey - np.rint(average)) > 10).astype(np.uint8)
-        expected = cv2.morphologyEx(cv2.morphologyEx(raw, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
-        np.testing.assert_array_equal(mask, expected.astype(bool))
 
 
 def test_iou_and_centroids_of_shifted_squares():

@@ -416,3 +416,11 @@ def test_looks_do_not_change_labels():
     np.testing.assert_array_equal(plain.depth, other.depth)
     np.testing.assert_array_equal(plain.flow, other.flow)
     assert not np.array_equal(plain.rgb, other.rgb)
+
+
+@pytest.mark.parametrize(("row", "least"), [("domino_with_space", 28), ("roll_in_box", 29), ("duck_static", 37)])
+def test_a_pixel_is_the_mean_of_finer_ones(row, least):
+    """In dB, textures, edges and shadows alike; one sample of the texture a pixel falls short by 4 dB or more."""
+    coarse, fine = (np.float64(simulate(row, seed=0, size=(n, n), frames=1).rgb)[0] for n in (64, 256))
+    means = fine.reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert 10 * math.log10(255**2 / np.mean((coarse - means) ** 2)) > least

@@ -1,9 +1,9 @@
 """Which pixels of the last known frame belong to which object of `nano`, and what is behind them.
 
-Learned from RGB alone, with nothing but the error of the frames that are composed of the pieces. What helps it off
-the ground: each object is looked for in a window that points at something unlike its surroundings, each next one
-where those before it do not look, and in a window a pixel counts as the object's by how unlike it is to what
-surrounds the window.
+Learned from RGB alone: from the error of the frames that are composed of the pieces, and from what leaves its
+place in them (`leaving`). What helps it off the ground: each object is looked for in a window that points at
+something unlike its surroundings, each next one where those before it do not look, and in a window a pixel counts
+as the object's by how unlike it is to what surrounds the window.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from phys4d.backbones.layers import cells_to_pixels
 
 PATCH = 8
 """Height and width of a token's cell [px]."""
-OBJECTS = 5
 REACH = 1.6
 """Radius of an object's window at first [cells]."""
 TURF = 8.0
@@ -32,16 +31,17 @@ ROWS_FIRST = 16
 
 
 class Cutter(nn.Module):
-    """From tokens of the anchor frame to soft mattes. rows, columns: cells of a frame."""
+    """From tokens of the anchor frame to soft mattes. rows, columns: cells of a frame. objects: K."""
 
     cells: Tensor
     pixels: Tensor
 
-    def __init__(self, width: int, rows: int, columns: int) -> None:
+    def __init__(self, width: int, rows: int, columns: int, objects: int) -> None:
         super().__init__()
+        self.objects = objects
         self.norm = nn.LayerNorm(width)
-        self.pointer = nn.Linear(width, OBJECTS)
-        self.reach = nn.Linear(width, OBJECTS)
+        self.pointer = nn.Linear(width, objects)
+        self.reach = nn.Linear(width, objects)
         nn.init.normal_(self.reach.weight, std=0.005)
         nn.init.zeros_(self.reach.bias)
         self.coarse = nn.Linear(width, 8 * (PATCH // 2) ** 2)
@@ -56,8 +56,8 @@ class Cutter(nn.Module):
             y, x = ((torch.arange(n * step) + 0.5) / step for n in (rows, columns))
             self.register_buffer(name, torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1), persistent=False)
         # Each begins in another part of the picture.
-        side = math.ceil(math.sqrt(OBJECTS))
-        spots = torch.tensor([((i % side + 0.5) / side, (i // side + 0.5) / side) for i in range(OBJECTS)])
+        side = math.ceil(math.sqrt(objects))
+        spots = torch.tensor([((i % side + 0.5) / side, (i // side + 0.5) / side) for i in range(objects)])
         away = self.cells.flatten(0, 1)[:, None] - spots * torch.tensor([columns, rows])
         self.spot = nn.Parameter(-away.square().sum(-1) / 8)
 
@@ -91,10 +91,10 @@ class Cutter(nn.Module):
         cells = self.cells.flatten(0, 1)
         taken = torch.zeros_like(salient)
         shares, centres, sizes = [], [], []
-        for k in range(OBJECTS):
+        for k in range(self.objects):
             share = (wanted[..., k] - taken).softmax(dim=1)
             centre = (share[..., None] * cells).sum(1)
-            size = (share * reaches[..., k]).sum(1).clamp(-1.0, 0.7).exp() * REACH
+            size = (share * reaches[..., k]).sum(1).clamp(-1.0, 1.0).exp() * REACH
             away = (cells - centre[:, None]).norm(dim=-1) / size[:, None]
             taken = taken + TURF * (-(away**4)).exp()
             shares.append(share)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from phys4d.backbones.backbone import Backbone, Condition, backbones, per_clip
 from phys4d.backbones.compositor import FLOWS, SPAN, Compositor
-from phys4d.backbones.cutter import OBJECTS, PATCH, Cutter, filled
+from phys4d.backbones.cutter import PATCH, Cutter, filled
 from phys4d.backbones.layers import Block, TextEmbedding, TimeEmbedding, sinusoids
+from phys4d.backbones.leaving import cut_loss
 from phys4d.backbones.motions import Motion, Motions, expectation_loss
 from phys4d.backbones.registration import likelihood
 from phys4d.backbones.storage import load_backbone
@@ -37,7 +38,8 @@ TAPS = 4
 class Nano(Backbone):
     """See the module.
 
-    width, depth, heads: of the transformer. size: (height, width) [px]. groups: of four frames.
+    width, depth, heads: of the transformer. size: (height, width) [px]. groups: of four frames. objects: that are
+    cut out, at most.
     """
 
     name = "nano"
@@ -55,12 +57,14 @@ class Nano(Backbone):
         heads: int = 2,
         size: Sequence[int] = (64, 64),
         groups: int = 4,
+        objects: int = 8,
     ) -> None:
         super().__init__()
         self.config = {
             "width": width, "depth": depth, "heads": heads, "size": list(size), "groups": groups,
+            "objects": objects,
         }  # fmt: skip
-        self.size = (size[0], size[1])
+        self.size, self.objects = (size[0], size[1]), objects
         self.most_frames = 1 + SPAN * groups
         self.rows, self.columns = size[0] // PATCH, size[1] // PATCH
         self.taps = [round((i + 1) * depth / TAPS) - 1 for i in range(TAPS)]
@@ -75,9 +79,9 @@ class Nano(Backbone):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.looking_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.looking = nn.ModuleList(Block(width, heads) for _ in range(2))
-        self.cutter = Cutter(width, self.rows, self.columns)
+        self.cutter = Cutter(width, self.rows, self.columns, objects)
         self.motions = Motions(width, self.most_frames - 1, PATCH)
-        self.object_place = nn.Parameter(torch.randn(OBJECTS, width) * 0.5)
+        self.object_place = nn.Parameter(torch.randn(objects, width) * 0.5)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.compositor = Compositor(width)
 
@@ -125,8 +129,10 @@ class Nano(Backbone):
     ) -> tuple[Float[Tensor, "B 3 T H W"], Float[Tensor, ""]]:
         made, _, scene, motion = self._composed(x, t, condition)
         given = condition.known[:, 0, :, 0, 0]
+        last = given.sum(1) - 1
         logs = self._likelihood(x0[:, :, 1:], t, torch.ones_like(given[:, 1:]), scene)
-        return made, expectation_loss(motion, logs, given.sum(1) - 1, PATCH)
+        told = expectation_loss(motion, logs, last, PATCH) + cut_loss(scene[1][:, :, 3], x0, last)
+        return made, told
 
     def _composed(
         self, x: Tensor, t: Tensor, condition: Condition
@@ -161,8 +167,8 @@ class Nano(Backbone):
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, shared)
             if index in self.taps:
-                features.append(tokens[:, :-OBJECTS].unflatten(1, (1 + groups, self.rows, self.columns)))
-        motion = self.motions(tokens[:, -OBJECTS:], logs[:, :, 1:], count - 1)
+                features.append(tokens[:, : -self.objects].unflatten(1, (1 + groups, self.rows, self.columns)))
+        motion = self.motions(tokens[:, -self.objects :], logs[:, :, 1:], count - 1)
         made, flows = self.compositor(features[-1][:, 1:], background, cut, centre, motion)
         features.append(flows)
         made = condition.clamp(torch.cat([first[:, :, None], made], dim=2))

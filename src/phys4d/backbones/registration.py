@@ -8,8 +8,9 @@ up to a mismatch of variance nu. So with r = x - alpha b,
 
     log p(x | d) - log p(x | no object) = (alpha <r, u_d> - alpha^2 |u_d|^2 / 2) / (sigma^2 + alpha^2 nu),
 
-for every d at once by correlations (FFT). A small network would spend most of its training on finding this in the
-pixels, and before it has, the noisy clip tells it nothing.
+for every d at once by correlations (FFT). That is against no object; where the contrast of another, more vivid one
+is, |r|^2 exceeds |alpha u_d|^2, and the ratio counts by their quotient only. A small network would spend most
+of its training on finding this in the pixels, and before it has, the noisy clip tells it nothing.
 """
 
 from __future__ import annotations
@@ -48,12 +49,20 @@ def likelihood(
     alpha, sigma = alpha.float(), sigma.float()
     rest = small - alpha[:, :, None, None, None] * behind[:, None]
     seen = _fft(torch.cat([rest, -(rest * behind[:, None]).sum(2, keepdim=True)], dim=2))
-    product = _back(torch.einsum("btcyx,bkcyx->bktyx", seen, _fft(objects).conj()))
+    cut = _fft(objects).conj()
+    product = _back(torch.einsum("btcyx,bkcyx->bktyx", seen, cut))
     shown = _fft(torch.cat([torch.ones_like(behind[:, :1]), behind, behind.square().sum(1, keepdim=True)], dim=1))
     squares = torch.cat([colours.square().sum(2, keepdim=True), -2 * matte * colours, matte.square()], dim=2)
     energy = _back(torch.einsum("bcyx,bkcyx->bkyx", shown, _fft(squares).conj()))[:, :, None]
     alpha, sigma = alpha[:, None, :, None, None], sigma[:, None, :, None, None]
-    ratio = alpha * (product - alpha / 2 * energy) / (sigma.square() / STEP**2 + alpha.square() * MISMATCH)
+    noise = sigma.square() / STEP**2
+    ratio = alpha * (product - alpha / 2 * energy) / (noise + alpha.square() * MISMATCH)
+    # The contrast under the matte, less what noise adds to it, twice its deviation included.
+    found = _back(torch.einsum("btyx,bkyx->bktyx", _fft(rest.square().sum(2)), cut[:, :, 3]))
+    area = _back(_fft(torch.ones_like(behind[:, 0]))[:, None] * cut[:, :, 3])[:, :, None].clamp_min(0)
+    found = found - noise * (3 * area + 2 * (6 * area).sqrt())
+    due = alpha.square() * energy.clamp_min(1e-3)
+    ratio = torch.where(ratio > 0, ratio * due / torch.maximum(found, due), ratio)
     return ratio * (MOST / ratio.amax(dim=(-2, -1), keepdim=True).clamp_min(MOST))
 
 

@@ -48,7 +48,7 @@ def evaluate(
         out: folder of the report.
         model: a name or a folder; it makes (or lifts) a world for each world of --data, or what a suite asks for.
         data: data set with the references.
-        prediction: a data set, a world folder, or a folder of world folders.
+        prediction: a data set, a world, or a folder of worlds: world folders, videos, .npz point maps.
         reference: the same, in the same order; folders of worlds pair up by their names.
         mode: generate: from the reference's first frames; lift: from its RGB.
         lifter: model that reads depth and motion off the RGB, so that models are judged by one instrument.
@@ -68,7 +68,8 @@ def evaluate(
         from phys4d.evaluation import Report
         from phys4d.evaluation import compare as differences
 
-        if len(compare) != 2 or out or model or data or prediction or reference or suite:
+        others = (out, model, data, prediction, reference, lifter, suite, videos, benchmark, subset, exact)
+        if len(compare) != 2 or any(others):
             raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
         print(differences(Report.load(compare[0]), Report.load(compare[1])))
         return 0
@@ -88,7 +89,7 @@ def evaluate(
         report = evaluate_suite(suite, request, out)
     elif videos or benchmark or subset or exact:
         raise InputError("--videos, --benchmark, --subset and --exact belong to --suite NAME")
-    elif bool(model) == (prediction is not None) or (model and reference) or (prediction and (data or lifter)):
+    elif bool(model) == (prediction is not None) or (model and reference) or (prediction and data):
         raise InputError(_USES)
     elif model:
         if data is None:
@@ -109,7 +110,9 @@ def evaluate(
         raise InputError("--runs belongs to --model or --suite: stored worlds are what they are")
     else:
         assert prediction is not None
-        report = evaluate_worlds(prediction, reference, out, limit=limit, seed=seed, workers=workers)
+        report = evaluate_worlds(
+            prediction, reference, out, lifter=lifter or None, limit=limit, seed=seed, workers=workers
+        )
     print(report.table())
     print(out)
     return 1 if report.skipped else 0

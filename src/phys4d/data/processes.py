@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+import cv2
 import torch
 
 from phys4d.errors import WorkError
@@ -132,6 +133,7 @@ def _start_worker(watched: Connection) -> None:
     """A worker has one thread, leaves Ctrl-C to its parent, and ends when that lets go or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

@@ -15,7 +15,7 @@ from phys4d.errors import InputError
 from phys4d.geometry import resize_intrinsics
 from phys4d.world import Camera, World4D
 
-__all__ = ["read_rgbd"]
+__all__ = ["is_recording", "read_rgbd"]
 
 NO_READING = 65535
 """What many depth sensors write for 'nothing measured', beside 0."""
@@ -104,6 +104,11 @@ def read_rgbd(
         "up": "assumed from the cameras" if up is None else "given",
     }
     return World4D.from_rgbd(np.stack(pictures), np.stack(depths), camera, fps=fps / stride, meta=meta)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a folder holds RGB-D frames under the names of some layout."""
+    return path.is_dir() and any(layout.picture.fullmatch(p.name) for p in path.iterdir() for layout in LAYOUTS)
 
 
 def _frames(folder: Path) -> list[_Frame]:

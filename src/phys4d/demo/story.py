@@ -38,12 +38,8 @@ HELD_OUT_SEED, TRAINING_SEED = 7_000_000, 6_000_000
 """Far from the seeds of the data that the shipped models were trained on (below 1,000,000)."""
 MODELS = {"base": "nano-base", "control": "nano-control", "final": "nano"}
 LIFTER = "nano-lifter"
-# Depth weighs more than in the recipe: at the recipe's weights it takes hundreds of steps to set out.
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pretrain": (
-        "nano-base",
-        ("steps=100", "warmup=10", "lr=1e-3", "depth_weight=2", "motion_weight=0.5", "ema=0"),
-    ),
+    "pretrain": ("nano-base", ("steps=100", "warmup=10", "ema=0")),
     "finetune": ("nano-pretrain", ("steps=40", "warmup=4", "ema=0")),
     "reinforce": ("nano-finetune", ("steps=4", "accumulate=2", "lr=1e-4", "ema=0")),
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 RESAMPLES = 2000
@@ -133,6 +133,27 @@ def holm(p_values: Sequence[float]) -> Float[np.ndarray, "M"]:
         factors = np.arange(len(order), 0, -1)
         adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
     return adjusted
+
+
+def statistic_interval(
+    statistic: Callable[[Int[np.ndarray, "R S"]], Float[np.ndarray, "R"]],
+    count: int,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Any statistic of `count` scenes with its bootstrap interval, for those that are no mean over scenes.
+
+    statistic: one number for each row of places of scenes, drawn with repetition.
+    """
+    value = float(statistic(np.arange(count)[None])[0])
+    if count == 1:
+        return Interval(value, math.nan, math.nan, 1)
+    tail = _expanded_tail(count, confidence)
+    drawn = statistic(np.random.default_rng(seed).integers(count, size=(resamples, count)))
+    lo, hi = np.nanquantile(drawn, [tail, 1 - tail]) if np.isfinite(drawn).any() else (math.nan, math.nan)
+    return Interval(value, float(lo), float(hi), count)
 
 
 def _resampled(means: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -7,24 +7,39 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from phys4d.data.processes import in_order
 from phys4d.errors import InputError, Phys4DError
 from phys4d.evaluation import baselines as rivals
-from phys4d.evaluation import bootstrap, chamfer, geometry, motion, physics, quality
+from phys4d.evaluation import (
+    bootstrap,
+    chamfer,
+    geometry,
+    motion,
+    physics,
+    points,
+    probes,
+    quality,
+    reprojection,
+    rigidity,
+)
 from phys4d.evaluation.alignment import Alignment
 from phys4d.evaluation.cases import Gallery, case_of
 from phys4d.evaluation.measure import Measured, Metric, Pair, Truth
-from phys4d.evaluation.plausibility import doubts
 from phys4d.evaluation.report import Case, Report
 from phys4d.evaluation.summary import MeanCurves, summary, tell_apart, versions
+from phys4d.evaluation.units import comparable, doubts
 from phys4d.world import World4D
 
 METRICS: dict[str, Metric] = {
     row.name: row
-    for rows in (geometry.ROWS, motion.ROWS, chamfer.ROWS, physics.ROWS, quality.ROWS)
+    for rows in (
+        *(geometry.ROWS, points.ROWS, reprojection.ROWS),
+        *(motion.ROWS, rigidity.ROWS, chamfer.ROWS),
+        *(physics.ROWS, probes.ROWS, quality.ROWS),
+    )
     for row in rows
 }
 """Every metric by its name, in the order of the tables; a new one is a row in the file that measures it."""
@@ -47,7 +62,7 @@ class Item:
 
     name: what a report calls it if it must be skipped. place: the number of its world, default its own; several
     runs of one world share it. run: the number of the generation, from 0. problem: why it cannot be judged, where
-    that is known beforehand.
+    that is known beforehand. beside: further worlds, by name, to hold against the reference.
     """
 
     prediction: Source | None
@@ -56,6 +71,7 @@ class Item:
     place: int | None = None
     run: int = 0
     problem: str = ""
+    beside: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +189,7 @@ def evaluate_items(
         raise InputError("there is no world to evaluate")
     tell_apart(entries)
     metric_rows = summary(entries, chosen, seed)
-    present = [name for name in rivals.BASELINES if any(name in entry["baselines"] for entry in entries)]
+    present = list(dict.fromkeys(name for entry in entries for name in entry["baselines"]))
     together = [{**entry, "rivals": covered} for entry, covered in zip(entries, coverage)]
     return Report(
         protocol={
@@ -219,19 +235,23 @@ def judge(settings: Settings, task: tuple[int, Item]) -> Verdict:
     try:
         mine, theirs = _loaded(item.prediction), _loaded(item.reference)
         assert mine is not None
+        if theirs is not None:
+            mine = comparable(mine, theirs)
         _check(mine, theirs)
         start = _judged_from(mine, theirs, settings.context_frames)
+        beside = {word: _loaded(world) for word, world in item.beside.items()}
     except Phys4DError as error:
         if not settings.skip:
             raise
-        return Verdict(name, problem=str(error).replace("\n", " "))
+        return Verdict(name, problem=error.line)
     truth = None if theirs is None else Truth(theirs)
     pair = Pair(mine, truth, start=start, alignment=settings.alignment, seed=settings.seed)
     measured = {metric: METRICS[metric].measure(pair) for metric in settings.names}
     entry = _entry(number if item.place is None else item.place, item.run, pair, measured)
     others: dict[str, dict[str, Measured]] = {}
-    if settings.baselines and pair.has_reference:
-        others = _rivals(pair, measured, settings.context_frames)
+    if pair.has_reference:
+        others = _rivals(pair, measured, settings.context_frames) if settings.baselines else {}
+        others |= {word: _rival(pair, measured, world) for word, world in beside.items() if world is not None}
         entry["baselines"] = {rival: {n: m.value for n, m in rows.items()} for rival, rows in others.items()}
     extent = {
         "frames": pair.raw.frames,
@@ -311,7 +331,6 @@ def _rivals(
     pair: Pair, measured: dict[str, Measured], context_frames: int | None
 ) -> dict[str, dict[str, Measured]]:
     """What every baseline scores in the metrics that the prediction has."""
-    names = [name for name, found in measured.items() if math.isfinite(found.value)]
     context = context_frames or _context(pair.raw, pair.reference)
     context = min(max(context, 1), pair.reference.frames)
     values: dict[str, dict[str, Measured]] = {}
@@ -322,9 +341,14 @@ def _rivals(
         if rival == "constant_velocity" and not set(pair.reference.fields) >= rivals.VELOCITY_NEEDS:
             continue
         world = rivals.make(rival, pair.reference, context=context, seed=pair.seed)
-        other = Pair(world, pair.truth, start=pair.start, alignment=pair.alignment, seed=pair.seed)
-        values[rival] = {name: METRICS[name].measure(other) for name in names}
+        values[rival] = _rival(pair, measured, world)
     return values
+
+
+def _rival(pair: Pair, measured: dict[str, Measured], world: World4D) -> dict[str, Measured]:
+    """What another world scores in the metrics that the prediction has."""
+    other = Pair(world, pair.truth, start=pair.start, alignment=pair.alignment, seed=pair.seed)
+    return {name: METRICS[name].measure(other) for name, found in measured.items() if math.isfinite(found.value)}
 
 
 def _entry(index: int, run: int, pair: Pair, measured: dict[str, Measured]) -> dict[str, Any]:

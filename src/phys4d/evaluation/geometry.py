@@ -15,7 +15,7 @@ from torch import Tensor
 from phys4d.evaluation.alignment import Alignment, align_depth, fit_disparity, take, tensors
 from phys4d.evaluation.measure import Measured, Metric, Pair, nothing, over_frames
 from phys4d.geometry import bilinear_sample, motion_from_scene_flow, pixel_centres, rigid_motion
-from phys4d.world import Camera
+from phys4d.world import Camera, World4D
 
 EDGE = 0.02
 """Second difference of disparity, relative to disparity, above which a pixel lies at a depth edge."""
@@ -25,6 +25,9 @@ RIGID = 0.5
 """Largest deviation [px] of flow from the rigid flow of depth and cameras at a pixel that counts as static."""
 STILL_CHANGE = 0.05
 """Changes of the reference's disparity above this share of its range are motion, not flicker (TGM)."""
+
+DEPTH_CAPS = {"kitti": 80.0, "sintel": 70.0, "nyuv2": 10.0, "bonn": 10.0, "scannet": 10.0}
+"""Depth [m] beyond which a data set is not judged. Source: Video-Depth-Anything, benchmark/eval/eval.py."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,11 @@ def depth_errors(
         over_frames(within, valid, reason),
         over_frames(np.abs(change - change_truth) / extent, calm, "no pixel keeps its depth over two frames"),
     )
+
+
+def depth_cap(reference: World4D) -> float:
+    """The cap [m] that a reference's meta["dataset"] has in DEPTH_CAPS; infinity for any other."""
+    return DEPTH_CAPS.get(str(reference.meta.get("dataset") or "").lower(), np.inf)
 
 
 def depth_edges(depth: Float[Tensor, "*batch H W"]) -> Bool[Tensor, "*batch H W"]:
@@ -205,7 +213,8 @@ def _read_pixels(values: Tensor, flow: Tensor) -> Tensor:
 
 def _depth_errors(pair: Pair) -> DepthErrors:
     (depth,), (truth,) = take(pair.prediction, "depth"), take(pair.reference, "depth")
-    return depth_errors(depth[pair.judged], truth[pair.judged], alignment=pair.alignment)
+    cap = depth_cap(pair.reference)
+    return depth_errors(depth[pair.judged], truth[pair.judged], alignment=pair.alignment, cap=cap)
 
 
 def _warp(pair: Pair) -> tuple[Measured, Measured]:

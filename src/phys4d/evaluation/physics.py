@@ -7,20 +7,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from phys4d.evaluation.alignment import take
 from phys4d.evaluation.chamfer import chamfers
 from phys4d.evaluation.measure import Measured, Metric, Pair, Truth, nothing, of_curve
 from phys4d.evaluation.motion import follow_pixels
+from phys4d.evaluation.physics_iq.masks import motion_masks
 from phys4d.world import World4D
 
 FREE_FALL = 0.05
 """A body falls freely where its acceleration is gravity, within this share of it."""
 FEWEST_FRAMES = 4
 """Frames that a fit of constant acceleration needs: one more than it has parameters."""
-AVERAGE, DIFFERENCE = 0.3, 10
-"""Physics-IQ's masks: weight of a frame in the running average; grey levels of difference that count as motion."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,26 +110,6 @@ def gravity_error(pair: Pair) -> Measured:
         return nothing("no falling body could be followed in the prediction")
     truth = float(np.linalg.norm(reference.meta["gravity"]))
     return Measured(float(np.abs(kept / truth - 1).mean()), len(kept) / len(flights))
-
-
-def motion_masks(rgb: UInt8[np.ndarray, "T H W 3"]) -> Bool[np.ndarray, "T H W"]:
-    """What moves in a video, from its colours alone, as Physics-IQ finds it; the first mask is empty.
-
-    Grey, 5x5 Gaussian, difference to a running average (updated first) above DIFFERENCE, 5x5 opening, closing.
-    Source: google-deepmind/physics-IQ-benchmark, without its passage through a compressed video.
-    """
-    kernel = np.ones((5, 5), np.uint8)
-    masks, average = [], None
-    for frame in rgb:
-        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (5, 5), 0)
-        if average is None:
-            average = grey.astype(np.float32)
-            masks.append(np.zeros(grey.shape, np.uint8))
-            continue
-        cv2.accumulateWeighted(grey, average, AVERAGE)
-        mask = (cv2.absdiff(grey, cv2.convertScaleAbs(average)) > DIFFERENCE).astype(np.uint8)
-        masks.append(cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel))
-    return np.stack(masks).astype(bool)
 
 
 def iou(mine: Bool[np.ndarray, "T H W"], theirs: Bool[np.ndarray, "T H W"]) -> Measured:

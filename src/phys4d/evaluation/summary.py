@@ -6,19 +6,29 @@ import importlib.metadata
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from phys4d.evaluation import bootstrap
-from phys4d.evaluation.measure import Metric
+from phys4d.evaluation.measure import Better
 
 Row = dict[str, Any]
 
 
+class Scaled(Protocol):
+    """What a summary has to know of a metric."""
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def better(self) -> Better: ...
+
+
 def summary(
     entries: Sequence[dict[str, Any]],
-    metrics: Mapping[str, Metric],
+    metrics: Mapping[str, Scaled],
     seed: int,
     *,
     values_of: Callable[[dict[str, Any]], Mapping[str, float]] = lambda entry: entry["metrics"],

@@ -10,7 +10,8 @@ from jaxtyping import Bool, UInt8
 
 from phys4d.evaluation import quality
 from phys4d.evaluation.measure import Measured
-from phys4d.evaluation.physics import iou, motion_masks
+from phys4d.evaluation.physics import iou
+from phys4d.evaluation.physics_iq import motion_masks
 from phys4d.evaluation.quality import diversity
 
 __all__ = ["diversity", "rgb_mask_iou", "sharpness"]

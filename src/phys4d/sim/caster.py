@@ -62,7 +62,7 @@ def render(
             wp.launch(labels.cast_motion, step, inputs, [flow, scene_flow, visible])
         rgb = wp.empty((*shape, 3), dtype=wp.uint8)
         lighting = upload_lights(lights, sky, np.arange(frames) / motion.fps)
-        wp.launch(colour.cast_colour, shape, [cameras, surfaces, lighting], [rgb])
+        wp.launch(colour.cast_colour, shape, [cameras, surfaces, lighting, depth, primitive, place], [rgb])
         hits = primitive.numpy()
         chosen = _choose_tracks(motion, uploaded.owner, hits, rng)
         tracks, seen = _cast_tracks(cameras, surfaces, frames, hits[chosen], place.numpy()[chosen])

@@ -38,6 +38,12 @@ class SuiteRequest:
             if getattr(self, name) is None:
                 raise InputError(f"--suite {suite} needs --{name}")
 
+    def refuse(self, suite: str, *names: str) -> None:
+        """Raise InputError, which names the flag, where one of these fields was given: never ignore one."""
+        for field in dataclasses.fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                raise InputError(f"--suite {suite} cannot use --{field.name}")
+
 
 Suite = Callable[[SuiteRequest], Report]
 SUITES: Registry[Suite] = Registry("suite")
@@ -46,7 +52,11 @@ SUITES: Registry[Suite] = Registry("suite")
 def suites() -> Registry[Suite]:
     """Every suite by its name."""
     # Imported when first asked for: a suite may need packages that take seconds to load.
-    import phys4d.suites  # noqa: F401
+    import phys4d.suites.horizon
+    import phys4d.suites.physics_iq
+    import phys4d.suites.point_maps
+    import phys4d.suites.tapvid3d
+    import phys4d.suites.video_depth  # noqa: F401
 
     return SUITES
 

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from phys4d.sim.device import wp
 from phys4d.sim.kernels.lighting import SAMPLES, environment, lamp_radiance, shade, sky_radiance
-from phys4d.sim.kernels.looks import absorbed, curvature, fresnel, reflected, refracted, spot_of
-from phys4d.sim.kernels.rays import eye_position, first_hit, ray_direction
+from phys4d.sim.kernels.looks import (
+    Spot,
+    absorbed,
+    albedo_at,
+    curvature,
+    fresnel,
+    place_of,
+    reflected,
+    refracted,
+    spot_of,
+)
+from phys4d.sim.kernels.rays import Hit, eye_position, first_hit, ray_direction
 from phys4d.sim.kernels.scene_arrays import MIRROR, OPAQUE, CameraArrays, LightArrays, SurfaceArrays
 
 wp.set_module_options({"enable_backward": False})
@@ -16,6 +26,9 @@ FIRST = wp.constant(4)
 """Rays a pixel where these all meet the same surface in the same light; textures are filtered by themselves."""
 SHADED = wp.constant(8)
 """Rays a pixel where they differ only in whether something near by hides the sky, which changes slowly."""
+
+BENT = wp.constant(0.1)
+"""How far the pixels around may lie off a tangent plane, in half pixels, where the surface counts as flat."""
 
 BOUNCES = wp.constant(8)
 """Most turns of a ray by mirrors and glass."""
@@ -158,17 +171,68 @@ def tone(x: float):
     return wp.uint8(wp.clamp(y * 255.0 + 0.5, 0.0, 255.0))
 
 
+@wp.func
+def lies_within(
+    camera: CameraArrays,
+    surfaces: SurfaceArrays,
+    depth: wp.array3d(dtype=wp.float32),
+    primitive: wp.array3d(dtype=wp.int32),
+    t: int,
+    i: int,
+    j: int,
+    spot: Spot,
+    eye: wp.vec3,
+    width: float,
+):
+    """Whether the pixels around (i, j) see the same surface in the tangent plane of the spot that this one sees.
+
+    width: half a pixel there [m]. Then every ray of the pixel meets that plane, and none need be cast.
+    """
+    if i == 0 or j == 0 or i == camera.height - 1 or j == camera.width - 1:
+        return False
+    for k in range(9):
+        row = i + k / 3 - 1
+        column = j + k % 3 - 1
+        other = primitive[t, row, column]
+        if other < 0:
+            return False
+        if surfaces.owner[other] != spot.owner:
+            return False
+        toward = ray_direction(camera, t, float(column) + 0.5, float(row) + 0.5)
+        off = wp.dot(eye + depth[t, row, column] * toward - spot.point, spot.geometric)
+        if wp.abs(off) > BENT * width:
+            return False
+    return True
+
+
 @wp.kernel
 def cast_colour(
     camera: CameraArrays,
     surfaces: SurfaceArrays,
     lights: LightArrays,
+    depth: wp.array3d(dtype=wp.float32),
+    primitive: wp.array3d(dtype=wp.int32),
+    place: wp.array3d(dtype=wp.vec3),
     rgb: wp.array4d(dtype=wp.uint8),
 ):
-    """The mean of 4 to 16 shaded rays a pixel: as many as what the first of them meet calls for."""
+    """The mean of 4 to 16 shaded rays a pixel: as many as what the first of them meet calls for.
+
+    depth, primitive, place: what the ray through each pixel's centre meets, as `cast_labels` found it.
+    """
     t, i, j = wp.tid()
     eye = eye_position(camera, t)
     spread = 1.0 / (2.0 * camera.pinhole[t][0])
+    spot = Spot()
+    hit = Hit()
+    flat = bool(False)
+    if surfaces.clear == 0 and primitive[t, i, j] >= 0:
+        if surfaces.looks[surfaces.owner[primitive[t, i, j]]].finish == _OPAQUE:
+            hit.t = depth[t, i, j]
+            hit.primitive = primitive[t, i, j]
+            hit.place = place[t, i, j]
+            centre = ray_direction(camera, t, float(j) + 0.5, float(i) + 0.5)
+            spot = spot_of(surfaces, t, hit, eye, centre, hit.t * spread)
+            flat = lies_within(camera, surfaces, depth, primitive, t, i, j, spot, eye, hit.t * spread)
     total = wp.vec3(0.0, 0.0, 0.0)
     met = int(-1)
     covered = int(0)
@@ -179,7 +243,20 @@ def cast_colour(
         x = float(j) + (float(cell % 4) + 0.5) / 4.0
         y = float(i) + (float(cell / 4) + 0.5) / 4.0
         direction = ray_direction(camera, t, x, y)
-        colour, meets, hidden, turned = trace(surfaces, lights, t, eye, direction, spread, count)
+        colour = wp.vec3(0.0, 0.0, 0.0)
+        meets = int(0)
+        hidden = int(0)
+        turned = int(0)
+        if flat:
+            # Where this ray meets the tangent plane.
+            along = wp.dot(spot.point - eye, spot.geometric) / wp.dot(direction, spot.geometric)
+            point = eye + along * direction
+            start = point + spot.geometric * (1.0e-4 + 2.0e-5 * along)
+            place_there = place_of(surfaces, t, hit.primitive, point)
+            spot.albedo = albedo_at(surfaces, t, hit.primitive, place_there, spot.footprint)
+            colour, meets, hidden = shade(surfaces, lights, t, spot, start, -wp.normalize(direction), count)
+        else:
+            colour, meets, hidden, turned = trace(surfaces, lights, t, eye, direction, spread, count)
         if count > 0 and hidden != covered:
             wanted = wp.max(wanted, SHADED)
         if count > 0 and meets != met:

@@ -84,8 +84,7 @@ class LightSample:
 def sky_radiance(lights: LightArrays, direction: wp.vec3):
     """The gradient alone, without what stands in the sky."""
     height = wp.clamp(direction[2], 0.0, 1.0)
-    blend = wp.pow(height, 0.5)
-    return lights.horizon + blend * (lights.zenith - lights.horizon)
+    return lights.horizon + wp.sqrt(height) * (lights.zenith - lights.horizon)
 
 
 @wp.func
@@ -287,7 +286,7 @@ def shade(
                     arriving = wp.cw_mul(arriving, clear_share(surfaces, t, start, sample.toward, sample.reach))
                 light += facing * arriving
                 # Polish mirrors soft boxes with the sky, below.
-                if lights.kind[k] != _BOX:
+                if gloss > 0.0 and lights.kind[k] != _BOX:
                     half = wp.normalize(sample.toward + view)
                     shine += arriving * (
                         gloss
@@ -315,8 +314,10 @@ def shade(
         light += 0.85 * sky_radiance(lights, upward)
     # What glossy surfaces mirror of the sky, stronger at grazing angles (Schlick).
     graze = 1.0 - wp.max(wp.dot(smooth, view), 0.0)
-    schlick = 0.04 + 0.3 * wp.pow(graze, 5.0)
-    mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
+    squared = graze * graze
+    schlick = 0.04 + 0.3 * squared * squared * graze
     colour = wp.cw_mul(spot.albedo, light) * 0.62 + shine
-    colour += gloss * schlick * environment(lights, t, mirrored, False)
+    if gloss > 0.0:
+        mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
+        colour += gloss * schlick * environment(lights, t, mirrored, False)
     return colour + surfaces.looks[s].glow * spot.albedo, meets + partly, hidden

@@ -73,7 +73,8 @@ def mip_level(tile: float, footprint: float):
 
 @wp.func
 def triplanar_weights(axis: wp.vec3):
-    w = wp.vec3(wp.pow(wp.abs(axis[0]), 6.0), wp.pow(wp.abs(axis[1]), 6.0), wp.pow(wp.abs(axis[2]), 6.0))
+    square = wp.cw_mul(axis, axis)
+    w = wp.cw_mul(wp.cw_mul(square, square), square)
     return w / (w[0] + w[1] + w[2] + 1.0e-12)
 
 
@@ -143,6 +144,50 @@ def outward_normal(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.ve
 
 
 @wp.func
+def place_of(surfaces: SurfaceArrays, t: int, primitive: int, point: wp.vec3):
+    """The place on a primitive (see `Hit`) of the point of its plane, or of its sphere, that is nearest."""
+    if primitive < surfaces.triangles:
+        now = t * surfaces.vertices
+        c = corner(surfaces.points, now, surfaces.faces, primitive, 2)
+        a = corner(surfaces.points, now, surfaces.faces, primitive, 0) - c
+        b = corner(surfaces.points, now, surfaces.faces, primitive, 1) - c
+        d = point - c
+        aa = wp.dot(a, a)
+        ab = wp.dot(a, b)
+        bb = wp.dot(b, b)
+        ad = wp.dot(a, d)
+        bd = wp.dot(b, d)
+        share = 1.0 / wp.max(aa * bb - ab * ab, 1.0e-30)
+        return wp.vec3((bb * ad - ab * bd) * share, (aa * bd - ab * ad) * share, 0.0)
+    row = t * surfaces.spheres + primitive - surfaces.triangles
+    ball = surfaces.balls[row]
+    outward = point - wp.vec3(ball[0], ball[1], ball[2])
+    return wp.normalize(wp.transpose(surfaces.rotations[row]) * outward)
+
+
+@wp.func
+def material_at(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec3):
+    """A place of a primitive in the resting material [m], and the unit normal there.
+
+    Textures are laid on along the material's own axes, not those of the surface as it has moved.
+    """
+    if primitive < surfaces.triangles:
+        r0 = corner(surfaces.rest, 0, surfaces.faces, primitive, 0)
+        r1 = corner(surfaces.rest, 0, surfaces.faces, primitive, 1)
+        r2 = corner(surfaces.rest, 0, surfaces.faces, primitive, 2)
+        rest = place[0] * r0 + place[1] * r1 + (1.0 - place[0] - place[1]) * r2
+        return rest, wp.normalize(wp.cross(r1 - r0, r2 - r0))
+    return surfaces.balls[t * surfaces.spheres + primitive - surfaces.triangles][3] * place, place
+
+
+@wp.func
+def albedo_at(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec3, footprint: float):
+    """Colour of the material at a place of a primitive, filtered over `footprint` [m]."""
+    rest, axis = material_at(surfaces, t, primitive, place)
+    return textured(surfaces, surfaces.owner[primitive], rest, axis, footprint)
+
+
+@wp.func
 def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, direction: wp.vec3, width: float):
     """What a ray of half width `width` [m] there meets."""
     spot = Spot()
@@ -155,16 +200,9 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
     spot.outside = wp.dot(outward, view) >= 0.0
     spot.geometric = wp.where(spot.outside, outward, -outward)
     spot.footprint = width / wp.sqrt(wp.max(wp.dot(spot.geometric, view), 0.15))
-    # The texture's axes are the material's: the normal of the resting surface, not of the moving one.
-    rest = wp.vec3(0.0, 0.0, 0.0)
-    axis = hit.place
+    rest, axis = material_at(surfaces, t, f, hit.place)
     smooth = outward
     if f < surfaces.triangles:
-        r0 = corner(surfaces.rest, 0, surfaces.faces, f, 0)
-        r1 = corner(surfaces.rest, 0, surfaces.faces, f, 1)
-        r2 = corner(surfaces.rest, 0, surfaces.faces, f, 2)
-        rest = on_triangle(surfaces.rest, 0, surfaces.faces, f, hit.place[0], hit.place[1])
-        axis = wp.normalize(wp.cross(r1 - r0, r2 - r0))
         now = t * surfaces.vertices
         smooth = wp.normalize(on_triangle(surfaces.normals, now, surfaces.faces, f, hit.place[0], hit.place[1]))
         smooth = wp.where(wp.dot(smooth, outward) < 0.0, -smooth, smooth)
@@ -175,11 +213,13 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
             e1 = corner(surfaces.points, now, surfaces.faces, f, 1) - a
             e2 = corner(surfaces.points, now, surfaces.faces, f, 2) - a
             n = wp.cross(e1, e2)
+            r0 = corner(surfaces.rest, 0, surfaces.faces, f, 0)
+            r1 = corner(surfaces.rest, 0, surfaces.faces, f, 1)
+            r2 = corner(surfaces.rest, 0, surfaces.faces, f, 2)
             along = wp.dot(gradient, r1 - r0) * wp.cross(e2, n) + wp.dot(gradient, r2 - r0) * wp.cross(n, e1)
             smooth = wp.normalize(smooth - along / wp.max(wp.dot(n, n), 1.0e-20))
     else:
         row = t * surfaces.spheres + f - surfaces.triangles
-        rest = surfaces.balls[row][3] * hit.place
         if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             gradient = gradient - wp.dot(gradient, axis) * axis

@@ -6,6 +6,8 @@ from phys4d.sim.device import wp
 from phys4d.sim.kernels.scene_arrays import LIQUID, CameraArrays, SurfaceArrays
 
 FAR = wp.constant(1.0e4)
+# Up to so many spheres are tried one by one: a walk through their BVH costs as much as this many trials.
+FEW = wp.constant(8)
 # Walls of glass that a label's ray passes at most.
 PANES = wp.constant(32)
 _LIQUID = wp.constant(LIQUID)
@@ -97,14 +99,27 @@ def sphere_crossing(ball: wp.vec4, origin: wp.vec3, direction: wp.vec3):
 
 @wp.func
 def nearest_sphere(
-    balls: wp.array(dtype=wp.vec4), first: int, bvh: wp.uint64, origin: wp.vec3, direction: wp.vec3, reach: float
+    balls: wp.array(dtype=wp.vec4),
+    first: int,
+    count: int,
+    bvh: wp.uint64,
+    origin: wp.vec3,
+    direction: wp.vec3,
+    reach: float,
 ):
     """The sphere of a group that a ray meets first within `reach`, and where; -1 where there is none.
 
-    balls, first: all spheres, and where those of this frame and group begin.
+    balls, first, count: all spheres, where those of this frame and group begin, and how many they are.
     """
     nearest = int(-1)
     best = float(reach)
+    if count <= FEW:
+        for k in range(count):
+            crossing = sphere_crossing(balls[first + k], origin, direction)
+            if crossing > 0.0 and crossing < best:
+                best = crossing
+                nearest = int(k)
+        return nearest, best
     query = wp.bvh_query_ray(bvh, origin, direction)
     item = int(0)
     while wp.bvh_query_next(query, item, best):
@@ -119,6 +134,7 @@ def nearest_sphere(
 def sphere_in_the_way(
     balls: wp.array(dtype=wp.vec4),
     first: int,
+    count: int,
     bvh: wp.uint64,
     origin: wp.vec3,
     direction: wp.vec3,
@@ -126,6 +142,13 @@ def sphere_in_the_way(
     own: int,
 ):
     """Whether a sphere of a group other than number `own` is met within `reach`."""
+    if count <= FEW:
+        for k in range(count):
+            if k != own:
+                crossing = sphere_crossing(balls[first + k], origin, direction)
+                if crossing > 0.0 and crossing < reach:
+                    return True
+        return False
     query = wp.bvh_query_ray(bvh, origin, direction)
     item = int(0)
     while wp.bvh_query_next(query, item, reach):
@@ -145,7 +168,8 @@ def solid_in_the_way(surfaces: SurfaceArrays, t: int, origin: wp.vec3, direction
     if surfaces.solid_spheres > 0:
         first = t * surfaces.spheres
         bvh = surfaces.trees[t].solid_spheres
-        return sphere_in_the_way(surfaces.balls, first, bvh, origin, direction, reach, own)
+        count = surfaces.solid_spheres
+        return sphere_in_the_way(surfaces.balls, first, count, bvh, origin, direction, reach, own)
     return False
 
 
@@ -176,7 +200,7 @@ def group_hit(surfaces: SurfaceArrays, t: int, clear: bool, origin: wp.vec3, dir
             hit.place = wp.vec3(met.u, met.v, 0.0)
     if spheres > 0:
         first = t * surfaces.spheres + first_sphere
-        k, crossing = nearest_sphere(surfaces.balls, first, bvh, origin, direction, hit.t)
+        k, crossing = nearest_sphere(surfaces.balls, first, spheres, bvh, origin, direction, hit.t)
         if k >= 0:
             ball = surfaces.balls[first + k]
             outward = origin + crossing * direction - wp.vec3(ball[0], ball[1], ball[2])

@@ -1,12 +1,14 @@
-"""What makes one doubt the units of a pair of worlds, before any number is believed."""
+"""Are two worlds in the same units? Metres are taken for granted unless a world's meta says otherwise."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 from scipy import stats
 
+from phys4d.errors import InputError
 from phys4d.world import World4D
 
 FAR = 30.0
@@ -19,9 +21,28 @@ OPPOSED = -0.5
 MOST_PIXELS = 4096
 
 
+def in_metres(world: World4D) -> bool:
+    """Whether lengths are metres: meta["units"] is absent or "m"; point maps say "relative"."""
+    return world.meta.get("units", "m") == "m"
+
+
+def comparable(prediction: World4D, reference: World4D) -> World4D:
+    """The prediction, ready to be held against the reference: where it does not know its frame rate, with that.
+
+    Raises InputError for a reference that says that it is not in metres: errors against it would be called metres
+    and be none.
+    """
+    if not in_metres(reference):
+        source = reference.meta.get("source") or "the reference"
+        raise InputError(f"{source} is in {reference.meta['units']} units; a reference has to be in metres")
+    if prediction.meta.get("fps_unknown"):
+        return dataclasses.replace(prediction, fps=reference.fps)
+    return prediction
+
+
 def doubts(prediction: World4D, reference: World4D) -> list[str]:
     """Notes on the raw depths [m] of frame 0: a factor of 1000 or so between them, or disparity for depth."""
-    if prediction.depth is None or reference.depth is None:
+    if prediction.depth is None or reference.depth is None or prediction.size != reference.size:
         return []
     mine, true = prediction.depth[0], reference.depth[0]
     both = (mine > 0) & (true > 0)
@@ -29,7 +50,7 @@ def doubts(prediction: World4D, reference: World4D) -> list[str]:
         return []
     notes = []
     factor = float(np.median(mine[both] / true[both]))
-    if not 1 / FAR < factor < FAR:
+    if in_metres(prediction) and not 1 / FAR < factor < FAR:
         larger, smaller = ("prediction", "reference") if factor > 1 else ("reference", "prediction")
         ratio = max(factor, 1 / factor)
         near = min(UNITS, key=lambda unit: abs(math.log(ratio / unit)))
