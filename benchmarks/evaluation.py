@@ -29,6 +29,7 @@ from phys4d.judge import evaluate_worlds
 from phys4d.world import World4D
 
 FRAMES, POINTS, FEW = 16, 50_000, 10_000
+WORLDS = 32
 MEMORY = """
 import resource, sys
 from pathlib import Path
@@ -119,21 +120,21 @@ def linear(world: World4D, other: World4D) -> None:
 
 def workers_and_memory(world: World4D, folder: Path) -> None:
     """Stored worlds through `phys4d evaluate`: one process against two, and the memory for more worlds."""
-    for i in range(16):
+    for i in range(WORLDS):
         dataclasses.replace(world, meta={**world.meta, "scene_id": f"scene-{i}"}).save(
             folder / "data" / f"w{i:02}"
         )
     data, reports = folder / "data", []
-    print("\n4 stored worlds of 17x64x64 (target: the same bytes; every worker takes seconds to start)")
+    print(f"\n{WORLDS} stored worlds of 17x64x64, start of the workers included (target: the same bytes)")
     for workers in (1, 2):
         out = folder / f"report-{workers}"
         start = time.perf_counter()
-        evaluate_worlds(data, data, out, limit=4, workers=workers)
+        evaluate_worlds(data, data, out, workers=workers)
         reports.append((out / "report.json").read_bytes())
         print(f"  {workers} worker{'s' if workers > 1 else ' '}  {time.perf_counter() - start:6.2f} s")
     print(f"  report.json is {'the same' if reports[0] == reports[1] else 'NOT the same'}")
     print("memory of one process (target: constant)")
-    for count in (4, 16):
+    for count in (4, WORLDS):
         words: list[str] = [sys.executable, "-c", MEMORY, str(data), str(folder / f"memory-{count}"), str(count)]
         peak = float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
         print(f"  {count:3} worlds  {peak:6.0f} MB")

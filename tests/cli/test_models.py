@@ -265,11 +265,16 @@ def test_evaluate_a_folder_of_videos(run, refused, home, tmp_path):
     assert Report.load(tmp_path / "S").missing["abs_rel"] == "the prediction has no depth"
     assert "lifter" not in Report.load(tmp_path / "S").baselines
     (films / "1.mp4").write_bytes((films / "1.mp4").read_bytes()[:500])
-    assert "1.mp4" in refused(*words, "--out", tmp_path / "T")
+    assert run(*words, "--out", tmp_path / "T")[0] == 1
+    assert "1.mp4" in Report.load(tmp_path / "T").skipped[0][1]
     (films / "1.mp4").write_bytes((home / "film.mp4").read_bytes())
-    said = refused(*words, "--out", tmp_path / "T")
-    assert said.startswith("tiny reads pictures of 64x64, these worlds are 64x80; resize them first")
-    assert not (tmp_path / "T").exists()
+    assert run(*words, "--out", tmp_path / "T")[0] == 1
+    [(name, why)] = Report.load(tmp_path / "T").skipped
+    assert (name, why) == ("1", "tiny reads pictures of 64x64, these worlds are 64x80; resize them first")
+    for film in films.iterdir():
+        film.write_bytes((home / "film.mp4").read_bytes())
+    assert "resize them first" in refused(*words, "--out", tmp_path / "U")
+    assert not (tmp_path / "U").exists()
 
 
 def test_suites_lift_worlds_with_a_model(run, refused, home, tmp_path):

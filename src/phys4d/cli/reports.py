@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from phys4d.cli.app import Count, arg, command
-from phys4d.errors import InputError
+from phys4d.errors import InputError, WorkError
 
 _USES = (
     "say what to evaluate: --model M --data DATA, or --prediction DIR [--reference DIR], or --suite NAME, "
@@ -38,7 +38,7 @@ def evaluate(
     steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
     seed: Count = 0,
     workers: Count = 1,
-) -> int:
+) -> None:
     """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
 
     Either a model on a data set, or predicted worlds against references, or a suite (the protocol of a public
@@ -72,7 +72,7 @@ def evaluate(
         if len(compare) != 2 or any(others):
             raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
         print(differences(Report.load(compare[0]), Report.load(compare[1])))
-        return 0
+        return
     if out is None and (suite or model or prediction):
         raise InputError("say where the report goes: --out REPORT")
     if out is None:
@@ -115,7 +115,8 @@ def evaluate(
         )
     print(report.table())
     print(out)
-    return 1 if report.skipped else 0
+    if report.skipped:
+        raise WorkError(f"{len(report.skipped)} could not be judged; the report lists them and says why")
 
 
 def _given(options: dict[str, Any]) -> str:

@@ -78,12 +78,15 @@ def body(report: Report) -> str:
 def headline(report: Report) -> str:
     """One sentence on how much was judged."""
     protocol = report.protocol
-    size = "×".join(str(n) for n in protocol.get("size") or [])
     runs = int(protocol.get("runs") or 1)
+    known = {"frames": "{} frames", "size": "of {}", "fps": "at {:g} fps"}
+    size = protocol.get("size")
+    values = {**protocol, "size": "×".join(str(n) for n in size) if size else None}
+    extent = " ".join(word.format(values[key]) for key, word in known.items() if values.get(key) is not None)
     return (
         f"{len(report.by_world)} worlds of {protocol.get('scenes')} scenes"
         + (f" in {runs} runs" if runs > 1 else "")
-        + f", {protocol.get('frames')} frames of {size or 'no picture'} at {protocol.get('fps')} fps; "
+        + (f", {extent}; " if extent else "; ")
         + "intervals are 95 %, by bootstrap over scenes"
         + ("; ± is the standard deviation of the means of the runs." if runs > 1 else ".")
     )

@@ -102,14 +102,17 @@ class _Table:
         return bootstrap.statistic_interval(statistic, len(scenarios), seed=seed)
 
     def summary(self, names: Sequence[str], coverage: float, seed: int) -> dict[str, dict[str, Any]]:
-        """metric -> {value, lo, hi, coverage, unit, better}, means over runs."""
+        """metric -> {value, lo, hi, coverage, unit, better}, means over runs, and std, their spread (n - 1)."""
         rows = {}
+        each = [self.scores(name) for name in names]
         for metric, unit in UNITS.items():
             found = self.interval(metric, names, seed)
             if math.isfinite(found.value):
                 better = "lower" if metric in LOWER else "higher"
                 rows[metric] = {"value": found.value, "lo": found.lo, "hi": found.hi, "coverage": coverage}
                 rows[metric] |= {"unit": unit, "better": better}
+                if len(names) > 1:
+                    rows[metric]["std"] = float(np.std([scores[metric] for scores in each], ddof=1))
         return rows
 
 
@@ -137,7 +140,7 @@ def summarise(
         {n: np.array([v.found[n].row(decimals) for v in measured]).reshape(shape) for n in names},
     )
     skipped = tuple((view.name, view.reason) for view in views if not view.found)
-    told = {**protocol, "scenes": len({view.scenario for view in views}), "runs": _spread(table, runs)}
+    told = {**protocol, "scenes": len({view.scenario for view in views}), "runs": len(runs)}
     told |= {"seed": seed, "rounding": f"{decimals} decimals a frame" if decimals else "none"}
     told["bootstrap"] = {
         "over": "scenarios", "resamples": bootstrap.RESAMPLES, "confidence": bootstrap.CONFIDENCE,
@@ -148,6 +151,7 @@ def summarise(
         return Report(told, {}, {}, {}, by_world, dict.fromkeys(UNITS, reason), skipped)
     coverage = len(measured) / len(views)
     metrics = table.summary(runs, coverage, seed)
+    told["each_run"] = {name: [table.scores(run)[name] for run in runs] for name in (ORIGINAL, VERIFIED)}
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for attribute in ("category", "view"):
         labels = [getattr(view, attribute) for view in measured]
@@ -163,19 +167,6 @@ def summarise(
         missing={name: "other takes never move where first takes do" for name in UNITS if name not in metrics},
         skipped=skipped,
     )
-
-
-def _spread(table: _Table, runs: Sequence[str]) -> dict[str, Any]:
-    """How many runs, and both scores' mean and standard deviation (n - 1) over them."""
-    told: dict[str, Any] = {"count": len(runs)}
-    if not table.views:
-        return told
-    scores = [table.scores(run) for run in runs]
-    for metric in (ORIGINAL, VERIFIED):
-        values = [score[metric] for score in scores]
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        told[metric] = {"mean": float(np.mean(values)), "std": std, "each": values}
-    return told
 
 
 def _entries(
