@@ -18,6 +18,11 @@ class Phys4DError(Exception):
 
     exit_code = 1
 
+    @property
+    def line(self) -> str:
+        """The message on one line, for lists of what went wrong."""
+        return str(self).replace("\n", " ")
+
 
 class InputError(Phys4DError, ValueError):
     """Input or usage that the user can mend: a missing file, an unknown name, an impossible parameter."""

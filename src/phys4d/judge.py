@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,23 @@ from tqdm import tqdm
 
 from phys4d.data.opening import evenly, paired, stored_worlds
 from phys4d.data.shards import WorldDataset, open_dataset
-from phys4d.errors import InputError, MissingFieldError, Phys4DWarning, unknown_name
-from phys4d.evaluation import Report, evaluate
-from phys4d.evaluation.units import comparable
-from phys4d.lifting import lifted
+from phys4d.errors import InputError, MissingFieldError, Phys4DError, unknown_name
+from phys4d.evaluation import Report
+from phys4d.evaluation.evaluate import Item, evaluate_items
+from phys4d.lifting import tried
 from phys4d.model import WorldModel
 from phys4d.suites import SuiteRequest, suite_of
-from phys4d.training.measures import generate_from, lift_all, relift
+from phys4d.training.measures import generate_from, relift
 from phys4d.world import World4D
 
 MODES = ("generate", "lift")
 ASKED = "asked"
 """Where a report's protocol says what was asked for."""
+Load = Callable[[], World4D]
 _BATCH = 8
+_RUN_SEEDS = 1_000_003
+"""How far the seeds of one run lie from those of the next. Torch's CPU generator takes their low 32 bits alone, so
+that steps of a power of two would draw the same noise again."""
 
 
 def evaluate_model(
@@ -40,48 +44,61 @@ def evaluate_model(
     limit: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    runs: int = 1,
+    workers: int = 1,
 ) -> Report:
     """Judge what a model makes of the first frames (generate) or the RGB (lift) of a data set's worlds.
 
     lifter: a model that reads depth and motion off what was generated, in place of the model's own heads; it is
-    told nothing of the conditions. limit: at most so many worlds, evenly from the whole. A finished report of the
-    same arguments is read, not made again. Raises InputError where `out` holds anything else, and for worlds that
-    the model cannot make.
+    told nothing of the conditions. limit: at most so many worlds, evenly from the whole. runs: generations of each
+    world, with seeds of their own, for the spread between them. workers: processes that judge; the model works in
+    this one, and the numbers do not depend on them. A finished report of the same arguments is read, not made
+    again. Damaged worlds are skipped and listed. Raises InputError where `out` holds anything else, and for worlds
+    that the model cannot make.
     """
     if mode not in MODES:
         raise InputError(unknown_name("mode", mode, MODES))
     if lifter and mode == "lift":
         raise InputError("a lifter reads what was generated; in mode lift the model itself reads")
+    if runs > 1 and mode == "lift":
+        raise InputError("--runs wants seeds to differ by; in mode lift nothing is drawn")
+    _check_counts(runs=runs, workers=workers)
     asked = {
         "model": model, "data": str(data), "mode": mode, "lifter": lifter, "limit": limit, "steps": steps,
-        "seed": seed,
+        "seed": seed, **({"runs": runs} if runs > 1 else {}),
     }  # fmt: skip
     if (there := _finished(out, asked)) is not None:
         return there
     maker = WorldModel.from_pretrained(model)
-    judge = WorldModel.from_pretrained(lifter) if lifter else None
+    reader = WorldModel.from_pretrained(lifter) if lifter else None
     worlds = open_dataset(data)
     worlds = WorldDataset(worlds.index.take(evenly(len(worlds), limit)))
     _check_extents(maker, worlds, mode)
-    if judge is not None:
-        _check_extents(judge, worlds, "lift")
-    fps = worlds.read(0, ()).fps
-    if mode == "generate" and not math.isclose(fps, maker.backbone.fps, rel_tol=1e-3):
-        raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {maker.backbone.fps:g}")
-    truths: list[World4D] = []
-    made: list[World4D] = []
-    with tqdm(total=len(worlds), desc=f"{mode} with {model}", unit="world") as progress:
-        for places in _batches(worlds):
-            some = [worlds[i].require("rgb") for i in places]
-            if mode == "lift":
-                found = lift_all(maker, some)
-            else:
-                found = generate_from(maker, some, steps, seed=seed + places[0])
-                found = found if judge is None else relift(judge, found)
-            truths += some
-            made += found
-            progress.update(len(places))
-    return _saved(evaluate(made, truths, seed=seed), out, asked)
+    if reader is not None:
+        _check_extents(reader, worlds, "lift")
+    for fps in sorted(set(worlds.index.column("fps").to_pylist())):
+        if mode == "generate" and not math.isclose(fps, maker.backbone.fps, rel_tol=1e-3):
+            raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {maker.backbone.fps:g}")
+
+    def made(some: list[World4D], run: int, place: int) -> list[World4D]:
+        if mode == "lift":
+            return relift(maker, some)
+        found = generate_from(maker, some, steps, seed=seed + run * _RUN_SEEDS + place)
+        return found if reader is None else relift(reader, found)
+
+    def items() -> Iterator[Item]:
+        with tqdm(total=len(worlds) * runs, desc=f"{mode} with {model}", unit="world") as progress:
+            for places in _batches(worlds):
+                truths, damaged = _read(worlds, places)
+                yield from damaged
+                # A world's seed goes with its place, whatever of its batch could be read.
+                for first, some in _neighbours(truths):
+                    for run in range(runs):
+                        for i, world in enumerate(made(some, run, first)):
+                            yield Item(world, some[i], _label(worlds, first + i), place=first + i, run=run)
+                progress.update(len(places) * runs)
+
+    return _saved(evaluate_items(items(), seed=seed, skip=True, workers=workers), out, asked)
 
 
 def evaluate_worlds(
@@ -92,6 +109,7 @@ def evaluate_worlds(
     lifter: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    workers: int = 1,
 ) -> Report:
     """Judge stored worlds, against references where there are any.
 
@@ -99,8 +117,11 @@ def evaluate_worlds(
     lifter: a model that reads depth and motion off the predictions' RGB, as for videos; the same of the
     references' true RGB is then the baseline `lifter`: how far the instrument itself goes. Videos count as
     generated from the references' first frames, which are not judged. limit: at most so many, evenly from the
-    whole. Raises InputError where they do not pair up, or `out` holds anything but this report.
+    whole. workers: processes that read and judge (a lifter works in this one); the numbers do not depend on them.
+    Damaged worlds are skipped and listed. Raises InputError where they do not pair up, or `out` holds anything but
+    this report.
     """
+    _check_counts(workers=workers)
     asked = {
         "prediction": str(prediction), "reference": None if reference is None else str(reference),
         "lifter": lifter, "limit": limit, "seed": seed,
@@ -108,57 +129,43 @@ def evaluate_worlds(
     if (there := _finished(out, asked)) is not None:
         return there
     mine = stored_worlds(prediction)
+    theirs = None if reference is None else paired(mine, stored_worlds(reference), (prediction, reference))
     chosen = evenly(len(mine), limit)
-    predictions: Iterable[World4D] = (mine[i].load() for i in chosen)
-    judge = WorldModel.from_pretrained(lifter) if lifter else None
-    if judge is not None:
-        predictions = (world for world, _ in lifted(judge, map(_as_generated, predictions)))
-    if reference is None:
-        return _saved(evaluate(predictions, seed=seed), out, asked)
-    theirs = paired(mine, stored_worlds(reference), (prediction, reference))
-    notes: set[str] = set()
-    references = (theirs[i].load() for i in chosen)
-    # Both are taken in step, so that few worlds are held at a time.
-    first, second = itertools.tee(_comparable(predictions, references, notes))
-    report = evaluate((w for w, _ in first), (w for _, w in second), seed=seed)
-    if judge is not None:
-        try:
-            first, second = itertools.tee(lifted(judge, (_as_generated(theirs[i].load()) for i in chosen)))
-            own = evaluate((w for w, _ in first), (w for _, w in second), baselines=False, seed=seed)
-            report = _beside(report, "lifter", own)
-        except MissingFieldError:
-            notes.add("the references have no rgb, so that there is no row of the lifter's own error")
-    if notes:
-        report = dataclasses.replace(report, protocol={**report.protocol, "notes": sorted(notes)})
-    return _saved(report, out, asked)
+    loads = [(mine[i].load, None if theirs is None else theirs[i].load) for i in chosen]
+    items = (Item(load, truth, mine[i].label) for i, (load, truth) in zip(chosen, loads))
+    if lifter:
+        reader = WorldModel.from_pretrained(lifter)
+        reader.need_heads()
+        items = _lifted_items(reader, loads, [mine[i].label for i in chosen])
+    progress = tqdm(items, total=len(chosen), desc="judging", unit="world", disable=None)
+    return _saved(evaluate_items(progress, seed=seed, skip=True, workers=workers), out, asked)
 
 
-def _as_generated(world: World4D) -> World4D:
+def _lifted_items(
+    reader: WorldModel, loads: Sequence[tuple[Load, Load | None]], labels: Sequence[str]
+) -> Iterator[Item]:
+    """Predictions as the reader sees them and, beside them, what it sees in their references."""
+    seen = tried(reader, (functools.partial(_as_generated, load) for load, _ in loads))
+    own = tried(reader, (functools.partial(_as_generated, load) for _, load in loads if load is not None))
+    for place, ((_, truth), label) in enumerate(zip(loads, labels)):
+        found, beside = next(seen), None if truth is None else next(own)
+        if isinstance(found, Phys4DError):
+            yield Item(None, None, label, place=place, problem=found.line)
+        elif isinstance(beside, Phys4DError) and not isinstance(beside, MissingFieldError):
+            yield Item(None, None, label, place=place, problem=beside.line)
+        else:
+            # A reference without rgb leaves its world without the row of the lifter's own error.
+            yield Item(
+                found, truth, label, place=place, beside={"lifter": beside} if isinstance(beside, World4D) else {}
+            )
+
+
+def _as_generated(load: Load) -> World4D:
     """A video that does not say how it was made counts as generated: its first frames may have been given."""
+    world = load()
     if world.meta.get("mode") in MODES:
         return world
     return dataclasses.replace(world, meta={**world.meta, "mode": "generate"})
-
-
-def _comparable(
-    predictions: Iterable[World4D], references: Iterable[World4D], notes: set[str]
-) -> Iterator[tuple[World4D, World4D]]:
-    """Each prediction, ready to be held against its reference, and that."""
-    for prediction, reference in zip(predictions, references, strict=True):
-        world, note = comparable(prediction, reference)
-        if note and note not in notes:
-            warnings.warn(note, Phys4DWarning, stacklevel=2)
-            notes.add(note)
-        yield world, reference
-
-
-def _beside(report: Report, name: str, other: Report) -> Report:
-    """The report with another one of the same worlds among its baselines."""
-    by_world = [
-        {**entry, "baselines": {**entry["baselines"], name: its["metrics"]}}
-        for entry, its in zip(report.by_world, other.by_world, strict=True)
-    ]
-    return dataclasses.replace(report, by_world=by_world, baselines={**report.baselines, name: other.metrics})
 
 
 def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
@@ -168,6 +175,35 @@ def evaluate_suite(name: str, request: SuiteRequest, out: Path) -> Report:
     if (there := _finished(out, _plain(asked))) is not None:
         return there
     return _saved(suite(request), out, asked)
+
+
+def _label(worlds: WorldDataset, i: int) -> str:
+    return str(worlds.index.column("key")[i].as_py())
+
+
+def _read(worlds: WorldDataset, places: list[int]) -> tuple[dict[int, World4D], list[Item]]:
+    """The worlds at these places with their RGB, and those that cannot be read, as items with a problem."""
+    found: dict[int, World4D] = {}
+    damaged: list[Item] = []
+    for i in places:
+        try:
+            found[i] = worlds[i].require("rgb")
+        except Phys4DError as error:
+            damaged.append(Item(None, None, _label(worlds, i), place=i, problem=error.line))
+    return found, damaged
+
+
+def _neighbours(worlds: dict[int, World4D]) -> Iterator[tuple[int, list[World4D]]]:
+    """Runs of worlds at places that follow on each other: the first place, and its worlds."""
+    for _, group in itertools.groupby(enumerate(worlds), key=lambda numbered: numbered[1] - numbered[0]):
+        places = [place for _, place in group]
+        yield places[0], [worlds[place] for place in places]
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"--{name} must be at least 1, not {count}")
 
 
 def _extents(worlds: WorldDataset) -> list[tuple[int, int, int]]:
@@ -199,7 +235,10 @@ def _check_extents(model: WorldModel, worlds: WorldDataset, mode: str) -> None:
 
 
 def _finished(out: Path, asked: dict[str, Any]) -> Report | None:
-    """The report, where it is there already. Raises InputError where `out` holds something else."""
+    """The report, where it is there already and whole: what was skipped may have been mended since.
+
+    Raises InputError where `out` holds something else.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
@@ -212,7 +251,7 @@ def _finished(out: Path, asked: dict[str, Any]) -> Report | None:
     differ = [key for key in {**asked, **there} if there.get(key) != asked.get(key)]
     if differ:
         raise InputError(f"{out}: a report with other {', '.join(differ)} is there; choose another --out")
-    return report
+    return None if report.skipped else report
 
 
 def _saved(report: Report, out: Path, asked: dict[str, Any]) -> Report:

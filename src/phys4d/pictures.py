@@ -1,11 +1,12 @@
-"""Pictures and first frames, however they are given, as frames of one size."""
+"""Pictures and first frames, however they are given, as frames of one size; and depth as a picture."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from phys4d.errors import InputError
@@ -13,6 +14,9 @@ from phys4d.world import crop_resize
 
 Picture = str | Path | Image.Image | UInt8[np.ndarray, "..."]
 """A file, a PIL image of any mode, a picture (H,W,3) uint8, or frames (k,H,W,3) uint8."""
+
+DARK = (16, 18, 22)
+"""Colour of sky, of stillness and of background: the ground of every picture here."""
 
 
 def read_frames(image: Picture, size: tuple[int, int]) -> UInt8[np.ndarray, "k H W 3"]:
@@ -36,6 +40,37 @@ def read_frames(image: Picture, size: tuple[int, int]) -> UInt8[np.ndarray, "k H
     if frames.shape[1:3] == tuple(size):
         return frames
     return np.stack([crop_resize(np.ascontiguousarray(frame), size) for frame in frames])
+
+
+def depth_picture(
+    depth: Float32[np.ndarray, "T H W"], limits: tuple[float, float] | None = None
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """Depth [m] in turbo colours on a logarithmic scale: near is warm, far is cold, no surface is dark.
+
+    limits: (near, far) [m] of the scale; default `depth_limits` of the whole clip, so colours hold over time.
+    """
+    near, far = limits or depth_limits(depth)
+    position = np.log(np.where(depth > 0, depth, near) / near) / math.log(far / near)
+    picture = turbo_table()[np.rint(255 * position.clip(0, 1)).astype(np.uint8)]
+    picture[depth <= 0] = DARK
+    return picture
+
+
+def depth_limits(depth: Float32[np.ndarray, "*shape"]) -> tuple[float, float]:
+    """(near, far) [m] of a colour scale: all but half a percent of the surface at either end."""
+    surface = depth[depth > 0]
+    if not surface.size:
+        return 1.0, 10.0
+    near, far = (float(value) for value in np.percentile(surface, [0.5, 99.5]))
+    return near, max(far, near * 1.02)
+
+
+def turbo_table() -> UInt8[np.ndarray, "256 3"]:
+    """The depth colours from near to far: turbo from warm to cold, without its darkest ends."""
+    import matplotlib  # It takes a while, and only pictures of depth need it.
+
+    colours = matplotlib.colormaps["turbo"](np.linspace(0.95, 0.07, 256))
+    return np.rint(255 * colours[:, :3]).astype(np.uint8)
 
 
 def _open(path: Path) -> Image.Image:

@@ -202,9 +202,16 @@ def test_evaluate_stored_worlds(run, refused, home, tmp_path):
             "--suite physics-iq takes --model or --videos, and --benchmark, not --data",
         ),
         (
-            "--model {home}/tiny --data {home}/DATA --runs 3 --out {out}",
-            "--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME",
+            "--model {home}/tiny --data {home}/DATA --exact --out {out}",
+            "--videos, --benchmark, --subset and --exact belong to --suite NAME",
         ),
+        ("--prediction {home}/DATA --runs 3 --out {out}", "--runs belongs to --model or --suite"),
+        (
+            "--model {home}/tiny --data {home}/DATA --mode lift --runs 3 --out {out}",
+            "--runs wants seeds to differ",
+        ),
+        ("--model {home}/tiny --data {home}/DATA --runs 0 --out {out}", "--runs must be at least 1, not 0"),
+        ("--prediction {home}/DATA --workers 0 --out {out}", "--workers must be at least 1, not 0"),
         ("--model {home}/tiny --prediction {home}/DATA --out {out}", "say what to evaluate"),
         ("--model {home}/tiny --data {home}/DATA --reference {home}/DATA --out {out}", "say what to evaluate"),
         ("--prediction {home}/DATA", "say where the report goes: --out REPORT"),
@@ -258,11 +265,16 @@ def test_evaluate_a_folder_of_videos(run, refused, home, tmp_path):
     assert Report.load(tmp_path / "S").missing["abs_rel"] == "the prediction has no depth"
     assert "lifter" not in Report.load(tmp_path / "S").baselines
     (films / "1.mp4").write_bytes((films / "1.mp4").read_bytes()[:500])
-    assert "1.mp4" in refused(*words, "--out", tmp_path / "T")
+    assert run(*words, "--out", tmp_path / "T")[0] == 1
+    assert "1.mp4" in Report.load(tmp_path / "T").skipped[0][1]
     (films / "1.mp4").write_bytes((home / "film.mp4").read_bytes())
-    said = refused(*words, "--out", tmp_path / "T")
-    assert said.startswith("tiny reads pictures of 64x64, these worlds are 64x80; resize them first")
-    assert not (tmp_path / "T").exists()
+    assert run(*words, "--out", tmp_path / "T")[0] == 1
+    [(name, why)] = Report.load(tmp_path / "T").skipped
+    assert (name, why) == ("1", "tiny reads pictures of 64x64, these worlds are 64x80; resize them first")
+    for film in films.iterdir():
+        film.write_bytes((home / "film.mp4").read_bytes())
+    assert "resize them first" in refused(*words, "--out", tmp_path / "U")
+    assert not (tmp_path / "U").exists()
 
 
 def test_suites_lift_worlds_with_a_model(run, refused, home, tmp_path):

@@ -1,4 +1,3 @@
-import contextlib
 import errno
 import hashlib
 import io
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import tiny_worlds
 import webdataset
 from webdataset.writer import TarWriter
 
-from phys4d.data import Item, open_dataset, write_dataset, writer
+from phys4d.data import Item, open_dataset, write_dataset
 from phys4d.data.verify import verify
 from phys4d.errors import InputError, MissingFieldError, Phys4DWarning, WorkError
 from phys4d.world import World4D
@@ -265,37 +263,6 @@ def test_a_dying_worker_is_an_error_and_no_hang(dataset, tmp_path):
     assert not multiprocessing.active_children()
     write(out)
     assert checksums(out) == checksums(dataset)
-
-
-def test_a_worker_is_not_ended_while_it_hands_over(monkeypatch):
-    """Else the parent would wait for ever for the rest of a message."""
-    ended = threading.Event()
-
-    def end(code):
-        ended.set()
-        raise SystemExit(code)
-
-    def let_go(leash):
-        with contextlib.suppress(SystemExit):
-            leash.let_go()
-
-    monkeypatch.setattr(writer.os, "_exit", end)
-    monkeypatch.setattr(writer, "HAND_OVER", 0.3)
-    idle, busy = writer._Leash(), writer._Leash()
-    thread = threading.Thread(target=let_go, args=(idle,))
-    thread.start()
-    assert not ended.wait(0.1), "what it made last may still be on its way"
-    with pytest.raises(SystemExit):
-        idle.encode(tiny_worlds.plan(1)[0], tiny_worlds.make)
-    thread.join()
-    ended.clear()
-
-    def make(payload):
-        threading.Thread(target=let_go, args=(busy,)).start()
-        assert ended.wait(0.2), "nobody wants what it makes"
-        return tiny_worlds.make(payload)
-
-    busy.encode(tiny_worlds.plan(1)[0], make)
 
 
 SCRIPT = """

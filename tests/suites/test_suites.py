@@ -313,7 +313,7 @@ def test_requests_that_make_no_sense_are_refused(truth):
 def test_millimetres_are_noticed(truth, tmp_path):
     mine = stored(tmp_path / "mine", [in_own_axes(as_prediction(world), 1000) for world in WORLDS])
     report = suite_of("video-depth")(SuiteRequest(videos=mine, benchmark=truth))
-    assert "is one of them in millimetres?" in report.protocol["notes"][0]
+    assert "is the prediction in millimetres?" in report.notes[0]
 
 
 def test_one_frame_and_no_truth_are_missing_with_a_reason(tmp_path):

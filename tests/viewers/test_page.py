@@ -15,8 +15,9 @@ from PIL import Image
 
 from phys4d.errors import InputError
 from phys4d.geometry import project_tracks
+from phys4d.pictures import depth_picture
 from phys4d.viewers.html import NOTEBOOK_POINTS, notebook_html, world_page
-from phys4d.viewers.pictures import depth_picture, flow_picture
+from phys4d.viewers.pictures import flow_picture
 from phys4d.world import Camera, World4D
 
 NO_WEBGL = """

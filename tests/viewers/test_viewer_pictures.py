@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from phys4d.errors import InputError
+from phys4d.pictures import DARK, depth_limits, turbo_table
 from phys4d.viewers import animation, depth_picture, flow_picture, segmentation_picture
-from phys4d.viewers.pictures import DARK, depth_limits, flow_limit, turbo_table, wheel_colour
+from phys4d.viewers.pictures import flow_limit, wheel_colour
 
 
 def test_depth_is_warm_near_and_even_in_the_logarithm():

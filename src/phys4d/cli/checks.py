@@ -38,7 +38,7 @@ def _check_model(path: Path, found: Verification) -> None:
         found.problems += [f"{path / name}: is not as it was written" for name in changed_files(path)]
         model = WorldModel.from_pretrained(path)
     except InputError as error:
-        found.problems.append(str(error).replace("\n", " "))
+        found.problems.append(error.line)
         return
     state = model.state_dict()
     found.others.append(f"{sum(v.numel() for v in state.values()) / 1e6:.3g} M weights")

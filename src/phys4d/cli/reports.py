@@ -42,7 +42,7 @@ def evaluate(
     """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
 
     Either a model on a data set, or predicted worlds against references, or a suite (the protocol of a public
-    benchmark), or two reports against each other.
+    benchmark), or two reports against each other. What is damaged is skipped and listed; the exit code is then 1.
 
     Args:
         out: folder of the report.
@@ -57,12 +57,12 @@ def evaluate(
         benchmark: for a suite: the folder of its public data.
         subset: for a suite: categories or scenarios by name.
         exact: for a suite: the public code's own path where ours differs in rounding.
-        runs: for a suite: generations of each item, for the spread between seeds.
+        runs: generations of each item, for the spread between seeds.
         compare: two reports: which differences are beyond their intervals.
         limit: at most so many worlds, evenly from the whole.
         steps: of the sampler.
         seed: of generations and of the bootstrap.
-        workers: for a suite: processes.
+        workers: processes that judge. The numbers do not depend on them.
     """
     if compare:
         from phys4d.evaluation import Report
@@ -87,24 +87,36 @@ def evaluate(
             model or None, videos, benchmark, subset, limit, runs, exact, steps, seed=seed, workers=workers
         )
         report = evaluate_suite(suite, request, out)
-    elif videos or benchmark or subset or exact or runs != 1 or workers != 1:
-        raise InputError("--videos, --benchmark, --subset, --exact, --runs and --workers belong to --suite NAME")
+    elif videos or benchmark or subset or exact:
+        raise InputError("--videos, --benchmark, --subset and --exact belong to --suite NAME")
     elif bool(model) == (prediction is not None) or (model and reference) or (prediction and data):
         raise InputError(_USES)
     elif model:
         if data is None:
             raise InputError("--model needs --data, the worlds it is judged by")
         report = evaluate_model(
-            model, data, out, mode=mode, lifter=lifter or None, limit=limit, steps=steps, seed=seed
+            model,
+            data,
+            out,
+            mode=mode,
+            lifter=lifter or None,
+            limit=limit,
+            steps=steps,
+            seed=seed,
+            runs=runs,
+            workers=workers,
         )
+    elif runs != 1:
+        raise InputError("--runs belongs to --model or --suite: stored worlds are what they are")
     else:
         assert prediction is not None
-        report = evaluate_worlds(prediction, reference, out, lifter=lifter or None, limit=limit, seed=seed)
+        report = evaluate_worlds(
+            prediction, reference, out, lifter=lifter or None, limit=limit, seed=seed, workers=workers
+        )
     print(report.table())
     print(out)
-    if skipped := report.protocol.get("skipped"):
-        left_out = "\n".join(f"  {entry['reason']}" for entry in skipped)
-        raise WorkError(f"{len(skipped)} could not be judged and were left out of the report:\n{left_out}")
+    if report.skipped:
+        raise WorkError(f"{len(report.skipped)} could not be judged; the report lists them and says why")
 
 
 def _given(options: dict[str, Any]) -> str:

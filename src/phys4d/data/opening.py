@@ -60,9 +60,13 @@ def open_world(
 
 @dataclasses.dataclass(frozen=True)
 class StoredWorld:
-    """A world on disk. name: of its folder or file beside others, otherwise empty. load: reads it."""
+    """A world on disk.
+
+    name: of its folder or file beside others, otherwise empty. label: for people. load: reads it.
+    """
 
     name: str
+    label: str
     load: Callable[[], World4D]
 
 
@@ -76,7 +80,7 @@ def stored_worlds(path: Path) -> list[StoredWorld]:
         raise InputError(f"{path}: no such file or folder")
     read = _reader(path)
     if read is not None:
-        return [StoredWorld("", functools.partial(read, path))]
+        return [StoredWorld("", path.name, functools.partial(read, path))]
     if path.is_dir() and not _is_dataset(path):
         entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
         readers = {p: read for p in entries if (read := _reader(p)) is not None}
@@ -88,11 +92,13 @@ def stored_worlds(path: Path) -> list[StoredWorld]:
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{path}: several worlds are called {twice}; keep one of them there")
         if readers:
-            return [StoredWorld(n, functools.partial(r, p)) for n, (p, r) in zip(names, readers.items())]
+            return [StoredWorld(n, n, functools.partial(r, p)) for n, (p, r) in zip(names, readers.items())]
     dataset = open_dataset(path)
     if not len(dataset):
         raise InputError(f"{path}: holds no world")
-    return [StoredWorld("", functools.partial(dataset.read, i)) for i in range(len(dataset))]
+    keys = dataset.index.column("key").to_pylist()
+    # Each holds its own row alone: sent to another process, a whole index would weigh more than its world.
+    return [StoredWorld("", str(key), functools.partial(dataset[i : i + 1].read, 0)) for i, key in enumerate(keys)]
 
 
 def paired(

@@ -15,18 +15,10 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import multiprocessing
 import os
 import re
-import signal
-import threading
-import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +30,7 @@ from webdataset.writer import TarWriter
 
 from phys4d.atomic import explained, new_file, write_text
 from phys4d.data.cluster import shards_by_ray
+from phys4d.data.processes import in_order
 from phys4d.data.shards import INDEX, INDEX_SCHEMA, RECORD, extent_of, index_row
 from phys4d.errors import InputError, Phys4DWarning, WorkError
 from phys4d.members import FORMAT
@@ -47,8 +40,6 @@ _KEY = re.compile(r"[^\W_][\w+=,@-]{0,79}", re.ASCII)
 _BLOCK = 512
 MOST_REPLACED = 5
 """Lines about replaced worlds that a person is shown."""
-HAND_OVER = 5.0
-"""How long a worker that is no longer wanted may take to hand over what it has made [s]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,110 +341,15 @@ def _counted(worlds: Iterable[EncodedWorld], bar: tqdm) -> Iterator[EncodedWorld
 
 
 def _encoded(items: Sequence[Item], make: Make, workers: int) -> Generator[EncodedWorld]:
-    """The worlds of `items`, in their order. One thread makes each, so that sums do not depend on the machine."""
-    if workers > 1 and len(items) > 1:
-        yield from _encoded_by_pool(items, make, min(workers, len(items)))
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for item in items:
-            yield encode_item(item, make)
-    finally:
-        torch.set_num_threads(threads)
+    """The worlds of `items`, in their order."""
+    return in_order(
+        functools.partial(_encode_for, make),
+        items,
+        min(workers, len(items)),
+        name=lambda item: item.key,
+        mend="what is finished stays: run the same command again, with fewer --workers if memory was short",
+    )
 
 
-def _encoded_by_pool(items: Sequence[Item], make: Make, workers: int) -> Generator[EncodedWorld]:
-    context = multiprocessing.get_context("spawn")
-    watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (watched,))
-    pending: deque[tuple[Item, Future[EncodedWorld]]] = deque()
-    rest = iter(items)
-    try:
-        with _single_threaded_children():
-            while True:
-                # Enough in flight to keep every worker busy behind a slow first one; no more, for memory's sake.
-                for item in itertools.islice(rest, 4 * workers - len(pending)):
-                    pending.append((item, pool.submit(_encode_watched, item, make)))
-                if not pending:
-                    break
-                yield pending[0][1].result()
-                pending.popleft()
-        pool.shutdown()
-    except BrokenProcessPool as error:
-        unfinished = [item.key for item, future in pending if not future.done() or future.exception()]
-        raise WorkError(
-            f"a worker process died (killed, or out of memory) while making one of {', '.join(unfinished)};\n"
-            "what is finished stays: run the same command again, with fewer --workers if memory was short"
-        ) from error
-    finally:
-        held.close()  # nobody waits for worlds that nobody wants any more
-        pool.shutdown(cancel_futures=True)
-        watched.close()
-
-
-class _Leash:
-    """Ends a worker that nobody waits for: at once while it makes a world, but never while it hands one over.
-
-    A message cut short would leave the parent waiting for its rest for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._making = self._let_go = False
-
-    def encode(self, item: Item, make: Make) -> EncodedWorld:
-        with self._lock:
-            if self._let_go:
-                os._exit(1)
-            self._making = True
-        try:
-            return encode_item(item, make)
-        finally:
-            with self._lock:
-                self._making = False
-
-    def let_go(self) -> None:
-        with self._lock:
-            self._let_go = True
-            if self._making:
-                os._exit(1)
-        time.sleep(HAND_OVER)
-        os._exit(1)
-
-
-_leash = _Leash()
-"""Of this process, where it is a worker."""
-
-
-def _encode_watched(item: Item, make: Make) -> EncodedWorld:
-    return _leash.encode(item, make)
-
-
-def _start_worker(watched: Connection) -> None:
-    """A worker makes worlds in one thread, leaves Ctrl-C to its parent, and ends when that lets go or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-    def watch() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            watched.recv_bytes()
-        _leash.let_go()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Libraries read these when they are loaded, before any code of ours runs in a child."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _encode_for(make: Make, item: Item) -> EncodedWorld:
+    return encode_item(item, make)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from phys4d.atomic import write_text
 from phys4d.evaluation import Report, compare
+from phys4d.pictures import depth_limits, depth_picture
 from phys4d.training.loop import History
 from phys4d.viewers import world_page
-from phys4d.viewers.pictures import animation, depth_limits, depth_picture
+from phys4d.viewers.pictures import animation
 from phys4d.world import World4D
 
 ROWS = (
@@ -34,14 +35,24 @@ SHOWN = 7
 """Scenes in the animation."""
 
 _STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #1c1e21; max-width: 62em; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; margin: .6em 0 1.6em; display: block; overflow-x: auto }
-th, td { padding: .3em .9em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+body { font: 16px/1.55 system-ui, sans-serif; color: #1c1e21; max-width: 72em; margin: 2em auto; padding: 0 1em }
+p, li { max-width: 85ch }
+table { border-collapse: collapse; margin: .6em 0 1.6em; font-variant-numeric: tabular-nums }
+th, td { padding: .3em .7em; border-bottom: 1px solid #ddd; text-align: right; overflow-wrap: anywhere }
+th { overflow-wrap: normal }
+td small { display: block; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 small { color: #666 } img { max-width: 100%; border-radius: 6px }
 @media (prefers-color-scheme: dark) {
   body { background: #101216; color: #e4e6ea } th, td { border-color: #333 }
   small { color: #999 } a { color: #8ab4f8 }
+}
+@media (max-width: 760px) {
+  table, tbody, tr { display: block } th { display: none }
+  tr { padding: .5em 0; border-bottom: 1px solid #8884 }
+  td { display: flex; justify-content: space-between; border: 0; padding: .05em 0 }
+  td::before { content: attr(data-label); color: #888 }
+  td:first-child { font-weight: 600 } td:first-child::before { content: none } td small { display: inline }
 }
 """
 
@@ -163,10 +174,19 @@ def text_of(table: list[list[str]]) -> str:
 
 
 def _html_of(table: list[list[str]]) -> str:
-    def line(row: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table[0])
+    rows = "".join(f"<tr>{''.join(map(_html_cell, table[0], row))}</tr>" for row in table[1:])
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
-    return f"<table>{line(table[0], 'th')}{''.join(line(row, 'td') for row in table[1:])}</table>"
+
+def _html_cell(label: str, cell: str) -> str:
+    """A cell that knows its heading, for narrow windows; an interval stands below its value."""
+    value, bracket, interval = cell.partition(" [")
+    below = (
+        f"<small>[{html.escape(interval)}</small>" if bracket and interval[-1] == "]" and "," in interval else ""
+    )
+    shown = html.escape(value if below else cell)
+    return f'<td data-label="{html.escape(label)}"><span>{shown}{below}</span></td>'
 
 
 def _cell(row: dict | None) -> str:

@@ -40,7 +40,7 @@ MODELS = {"base": "nano-base", "control": "nano-control", "final": "nano"}
 LIFTER = "nano-lifter"
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pretrain": ("nano-base", ("steps=100", "warmup=10", "ema=0")),
-    "finetune": ("nano-pretrain", ("steps=40", "warmup=4", "ema=0")),
+    "finetune": ("nano-pretrain", ("steps=40", "warmup=4", "lr=5e-4", "ema=0")),
     "reinforce": ("nano-finetune", ("steps=4", "accumulate=2", "lr=1e-4", "ema=0")),
 }
 """Each stage's starting model and its settings here, on top of those of the recipe."""

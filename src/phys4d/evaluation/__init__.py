@@ -5,7 +5,8 @@ measures it (geometry, motion, chamfer, physics, quality); every function in the
 """
 
 from phys4d.evaluation import baselines
+from phys4d.evaluation.comparison import Comparison, compare
 from phys4d.evaluation.evaluate import METRICS, evaluate
-from phys4d.evaluation.report import Comparison, Report, compare
+from phys4d.evaluation.report import Report
 
 __all__ = ["METRICS", "Comparison", "Report", "baselines", "compare", "evaluate"]

@@ -58,6 +58,22 @@ def interval(
     return Interval(float(means.mean()), float(lo), float(hi), count)
 
 
+def spread_over_runs(values: Sequence[float] | np.ndarray, scenes: Sequence[str], runs: Sequence[int]) -> float:
+    """The standard deviation (n - 1) of the runs' means over the scenes that every run has; NaN for one run.
+
+    It says how far another seed would move the mean; the interval over scenes says how far other scenes would.
+    """
+    numbers, names, number = np.asarray(values, dtype=np.float64), np.asarray(scenes), np.asarray(runs)
+    by_run = []
+    for run in np.unique(number):
+        chosen = (number == run) & np.isfinite(numbers)
+        by_run.append({scene: numbers[chosen & (names == scene)].mean() for scene in set(names[chosen].tolist())})
+    shared = sorted(set.intersection(*map(set, by_run))) if by_run else []
+    if len(by_run) < 2 or not shared:
+        return math.nan
+    return float(np.std([np.mean([means[scene] for scene in shared]) for means in by_run], ddof=1))
+
+
 def paired_interval(
     first: Sequence[float] | np.ndarray,
     second: Sequence[float] | np.ndarray,
@@ -91,6 +107,32 @@ def unpaired_interval(
     difference = _resampled(b, resamples, seed) - _resampled(a, resamples, seed + 1)
     lo, hi = np.quantile(difference, [tail, 1 - tail])
     return Interval(value, float(lo), float(hi), count)
+
+
+def p_value(means: Float[np.ndarray, "S"], others: Float[np.ndarray, "R"] | None = None) -> float:
+    """Two-sided p of a mean of 0 (one-sample t test), or of equal means (Welch); NaN for fewer than two scenes."""
+    if min(len(means), len(means if others is None else others)) < 2:
+        return math.nan
+    if np.ptp(means) == 0 and (others is None or np.ptp(others) == 0):
+        # No spread at all: the same everywhere, or different without a doubt.
+        return float(means[0] == (0 if others is None else others[0]))
+    test = stats.ttest_1samp(means, 0) if others is None else stats.ttest_ind(means, others, equal_var=False)
+    return float(np.asarray(test)[1])
+
+
+def holm(p_values: Sequence[float]) -> Float[np.ndarray, "M"]:
+    """p values corrected for their number by Holm's step-down method; NaN are not counted and stay.
+
+    The chance that any of them falls below a level without a difference is at most that level, however the tests
+    depend on each other. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = [i for i in np.argsort(p, kind="stable") if math.isfinite(p[i])]
+    adjusted = np.full(len(p), math.nan)
+    if order:
+        factors = np.arange(len(order), 0, -1)
+        adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
+    return adjusted
 
 
 def statistic_interval(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import importlib.metadata
+import functools
+import itertools
 import math
-import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from phys4d.errors import InputError
+from phys4d.data.processes import in_order
+from phys4d.errors import InputError, Phys4DError
 from phys4d.evaluation import baselines as rivals
 from phys4d.evaluation import (
     bootstrap,
@@ -26,8 +26,11 @@ from phys4d.evaluation import (
     rigidity,
 )
 from phys4d.evaluation.alignment import Alignment
+from phys4d.evaluation.cases import Gallery, case_of
 from phys4d.evaluation.measure import Measured, Metric, Pair, Truth
 from phys4d.evaluation.report import Case, Report
+from phys4d.evaluation.summary import MeanCurves, summary, tell_apart, versions
+from phys4d.evaluation.units import comparable, doubts
 from phys4d.world import World4D
 
 METRICS: dict[str, Metric] = {
@@ -48,8 +51,52 @@ CURVES = (
     "psnr",
 )  # fmt: skip
 """Metrics kept frame by frame: error against horizon."""
-CASES = 2
-"""Worlds shown from either end."""
+
+Source = World4D | Callable[[], World4D]
+"""A world, or a function that loads it where and when it is judged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A prediction to judge, and its reference where there is one.
+
+    name: what a report calls it if it must be skipped. place: the number of its world, default its own; several
+    runs of one world share it. run: the number of the generation, from 0. problem: why it cannot be judged, where
+    that is known beforehand. beside: further worlds, by name, to hold against the reference.
+    """
+
+    prediction: Source | None
+    reference: Source | None = None
+    name: str = ""
+    place: int | None = None
+    run: int = 0
+    problem: str = ""
+    beside: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How worlds are judged; see `evaluate`. names: of the metrics. skip: whether a bad world is left out."""
+
+    names: tuple[str, ...]
+    baselines: bool
+    context_frames: int | None
+    seed: int
+    alignment: Alignment
+    skip: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What is left of a world when it has been judged, or the problem that kept it from that."""
+
+    name: str
+    problem: str = ""
+    entry: dict[str, Any] = dataclasses.field(default_factory=dict)
+    extent: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rivals: dict[str, dict[str, Measured]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    case: Case | None = None
 
 
 def evaluate(
@@ -72,54 +119,148 @@ def evaluate(
     or "scale+shift" (depth metrics: one fit per video in disparity; 3D metrics: fitted on frame 0). metrics: names
     to measure, default all.
 
-    Raises InputError where the numbers of worlds, their sizes or frame rates do not match, and for unknown names.
+    Raises InputError for worlds that are not valid (NaN, wrong shapes), where the numbers of worlds, their sizes
+    or frame rates do not match, and for unknown names.
     """
-    names = _chosen(metrics)
+    return evaluate_items(
+        _paired(prediction, reference),
+        baselines=baselines,
+        context_frames=context_frames,
+        seed=seed,
+        alignment=alignment,
+        metrics=metrics,
+    )
+
+
+def evaluate_items(
+    items: Iterable[Item],
+    *,
+    baselines: bool = True,
+    context_frames: int | None = None,
+    seed: int = 0,
+    alignment: Alignment = "scale",
+    metrics: Sequence[str] | None = None,
+    skip: bool = False,
+    workers: int = 1,
+) -> Report:
+    """`evaluate` for worlds that come one by one, are loaded when they are judged, or made in several runs.
+
+    skip: leave out worlds that cannot be read or judged and list them in the report. workers: processes that judge
+    (sources are then picklable); the report does not depend on them. No more than a few worlds are held at a time.
+
+    Raises InputError as `evaluate` does, with `skip` only where no world is left.
+    """
     if alignment not in ("none", "scale", "scale+shift"):
         raise InputError(f"alignment is none, scale or scale+shift, not {alignment!r}")
+    names = _chosen(metrics)
+    chosen = {name: METRICS[name] for name in names}
+    settings = Settings(tuple(names), baselines, context_frames, seed, alignment, skip)
     entries: list[dict[str, Any]] = []
-    best_and_worst = _Gallery()
-    first: tuple[World4D, int] | None = None
-    for mine, theirs in _pairs(prediction, reference):
-        start = _judged_from(mine, theirs, context_frames)
-        truth = None if theirs is None else Truth(theirs)
-        pair = Pair(mine, truth, start=start, alignment=alignment, seed=seed)
-        measured = {name: METRICS[name].measure(pair) for name in names}
-        entry = _entry(len(entries), pair, measured)
-        if baselines and pair.has_reference:
-            entry["baselines"] = _rivals(pair, measured, context_frames)
-        entries.append(entry)
-        best_and_worst.look(entry, pair)
-        first = first or (pair.raw, start)
-    if first is None:
+    coverage: list[dict[str, dict[str, float]]] = []
+    skipped: list[tuple[str, str]] = []
+    notes: collections.Counter[str] = collections.Counter()
+    curves = MeanCurves()
+    gallery = Gallery(HEADLINES, {name: row.better for name, row in METRICS.items()})
+    units = {name: row.unit for name, row in METRICS.items()}
+    extent: dict[str, Any] = {}
+    verdicts = in_order(
+        functools.partial(judge, settings),
+        enumerate(items),
+        workers,
+        name=lambda task: task[1].name or f"world {task[0]}",
+        ahead=2,
+    )
+    for verdict in verdicts:
+        if verdict.problem:
+            skipped.append((verdict.name, verdict.problem))
+            continue
+        extent = extent or verdict.extent
+        entries.append(verdict.entry)
+        coverage.append({r: {n: m.coverage for n, m in rows.items()} for r, rows in verdict.rivals.items()})
+        notes.update(verdict.notes)
+        for rival, rows in verdict.rivals.items():
+            for name, curve in _curves(rows, verdict.extent["frames"]).items():
+                curves.add(rival, name, curve)
+        gallery.look(verdict.entry, verdict.case, units)
+    if not entries and skipped:
+        (name, reason), *others = skipped
+        raise InputError(f"{name}: {reason}" + (f"\n(so are {len(others)} others)" if others else ""))
+    if not entries:
         raise InputError("there is no world to evaluate")
-    _tell_apart(entries)
-    protocol = {
-        "worlds": len(entries),
-        "scenes": len({entry["scene_id"] for entry in entries}),
-        "frames": first[0].frames,
-        "size": list(first[0].size) if _has_picture(first[0]) else None,
-        "fps": first[0].fps,
-        "alignment": alignment,
-        "judged_from": first[1],
-        "seed": seed,
-        "bootstrap": {"over": "scenes", "resamples": bootstrap.RESAMPLES, "confidence": bootstrap.CONFIDENCE},
-        "versions": _versions(),
-    }
-    summary = _summary(entries, names, "metrics", seed)
-    categories = sorted({entry["category"] for entry in entries})
+    tell_apart(entries)
+    metric_rows = summary(entries, chosen, seed)
+    present = list(dict.fromkeys(name for entry in entries for name in entry["baselines"]))
+    together = [{**entry, "rivals": covered} for entry, covered in zip(entries, coverage)]
     return Report(
-        protocol=protocol,
-        metrics=summary,
-        baselines=_baseline_summary(entries, list(summary), seed),
+        protocol={
+            "worlds": len(entries),
+            "scenes": len({entry["scene_id"] for entry in entries}),
+            "runs": len({entry["run"] for entry in entries}),
+            **extent,
+            "alignment": alignment,
+            "seed": seed,
+            "bootstrap": {"over": "scenes", "resamples": bootstrap.RESAMPLES, "confidence": bootstrap.CONFIDENCE},
+            "versions": versions(),
+        },
+        metrics=metric_rows,
+        baselines={
+            rival: summary(
+                together,
+                {name: chosen[name] for name in metric_rows},
+                seed,
+                values_of=lambda entry, rival=rival: entry["baselines"].get(rival, {}),
+                coverage_of=lambda entry, rival=rival: entry["rivals"].get(rival, {}),
+            )
+            for rival in present
+        },
         by_category={
-            category: _summary([e for e in entries if e["category"] == category], names, "metrics", seed)
-            for category in categories
+            category: summary([e for e in entries if e["category"] == category], chosen, seed)
+            for category in sorted({entry["category"] for entry in entries})
         },
         by_world=entries,
-        missing={name: entries[0]["missing"][name] for name in names if name not in summary},
-        cases=best_and_worst.cases(),
+        missing={name: entries[0]["missing"][name] for name in names if name not in metric_rows},
+        skipped=tuple(skipped),
+        notes=tuple(f"{count} of {len(entries)} worlds: {note}" for note, count in sorted(notes.items())),
+        baseline_curves=curves.by_group(),
+        cases=gallery.cases(),
     )
+
+
+def judge(settings: Settings, task: tuple[int, Item]) -> Verdict:
+    """Measure one world; `task` is its number and the world. A top-level function, so that processes find it."""
+    number, item = task
+    name = item.name or f"world {number}"
+    if item.problem:
+        return Verdict(name, problem=item.problem)
+    try:
+        mine, theirs = _loaded(item.prediction), _loaded(item.reference)
+        assert mine is not None
+        if theirs is not None:
+            mine = comparable(mine, theirs)
+        _check(mine, theirs)
+        start = _judged_from(mine, theirs, settings.context_frames)
+        beside = {word: _loaded(world) for word, world in item.beside.items()}
+    except Phys4DError as error:
+        if not settings.skip:
+            raise
+        return Verdict(name, problem=error.line)
+    truth = None if theirs is None else Truth(theirs)
+    pair = Pair(mine, truth, start=start, alignment=settings.alignment, seed=settings.seed)
+    measured = {metric: METRICS[metric].measure(pair) for metric in settings.names}
+    entry = _entry(number if item.place is None else item.place, item.run, pair, measured)
+    others: dict[str, dict[str, Measured]] = {}
+    if pair.has_reference:
+        others = _rivals(pair, measured, settings.context_frames) if settings.baselines else {}
+        others |= {word: _rival(pair, measured, world) for word, world in beside.items() if world is not None}
+        entry["baselines"] = {rival: {n: m.value for n, m in rows.items()} for rival, rows in others.items()}
+    extent = {
+        "frames": pair.raw.frames,
+        "size": list(pair.raw.size) if _has_picture(pair.raw) else None,
+        "fps": pair.raw.fps,
+        "judged_from": start,
+    }
+    notes = tuple(doubts(pair.raw, pair.reference)) if pair.has_reference else ()
+    return Verdict(name, "", entry, extent, others, notes, case_of(pair, name))
 
 
 def _chosen(metrics: Sequence[str] | None) -> list[str]:
@@ -129,26 +270,28 @@ def _chosen(metrics: Sequence[str] | None) -> list[str]:
     return [name for name in METRICS if metrics is None or name in metrics]
 
 
-def _pairs(
+def _paired(
     prediction: World4D | Iterable[World4D], reference: World4D | Iterable[World4D] | None
-) -> Iterable[tuple[World4D, World4D | None]]:
-    mine = iter([prediction] if isinstance(prediction, World4D) else prediction)
+) -> Iterator[Item]:
+    mine = [prediction] if isinstance(prediction, World4D) else prediction
     if reference is None:
-        yield from ((world, None) for world in mine)
+        yield from (Item(world) for world in mine)
         return
-    theirs = iter([reference] if isinstance(reference, World4D) else reference)
-    absent = object()
-    while True:
-        world, truth = next(mine, absent), next(theirs, absent)
-        if world is absent and truth is absent:
-            return
+    theirs = [reference] if isinstance(reference, World4D) else reference
+    for world, truth in itertools.zip_longest(mine, theirs):
         if not isinstance(world, World4D) or not isinstance(truth, World4D):
             raise InputError("there must be one reference for each prediction; one list is longer than the other")
-        _check(world, truth)
-        yield world, truth
+        yield Item(world, truth)
 
 
-def _check(prediction: World4D, reference: World4D) -> None:
+def _loaded(source: Source | None) -> World4D | None:
+    """The world of a source, valid: what a file gave was checked as it was read."""
+    return source.validate() if isinstance(source, World4D) else None if source is None else source()
+
+
+def _check(prediction: World4D, reference: World4D | None) -> None:
+    if reference is None:
+        return
     if not prediction.fields or not reference.fields:
         raise InputError("a world without any field cannot be evaluated")
     sizes = [world.size if _has_picture(world) else None for world in (prediction, reference)]
@@ -184,12 +327,13 @@ def _context(prediction: World4D, reference: World4D | None) -> int:
     return int(known.get("context_frames") or prediction.meta.get("context_frames") or 1)
 
 
-def _rivals(pair: Pair, measured: dict[str, Measured], context_frames: int | None) -> dict[str, dict[str, float]]:
-    """Every baseline's values for the metrics that the prediction has."""
-    names = [name for name, found in measured.items() if math.isfinite(found.value)]
+def _rivals(
+    pair: Pair, measured: dict[str, Measured], context_frames: int | None
+) -> dict[str, dict[str, Measured]]:
+    """What every baseline scores in the metrics that the prediction has."""
     context = context_frames or _context(pair.raw, pair.reference)
     context = min(max(context, 1), pair.reference.frames)
-    values: dict[str, dict[str, float]] = {}
+    values: dict[str, dict[str, Measured]] = {}
     for rival in rivals.BASELINES:
         if context == 1 and rival in ("last_frame", "constant_velocity") and "static" in values:
             values[rival] = dict(values["static"])  # The same world: there was no motion to see.
@@ -197,117 +341,40 @@ def _rivals(pair: Pair, measured: dict[str, Measured], context_frames: int | Non
         if rival == "constant_velocity" and not set(pair.reference.fields) >= rivals.VELOCITY_NEEDS:
             continue
         world = rivals.make(rival, pair.reference, context=context, seed=pair.seed)
-        other = Pair(world, pair.truth, start=pair.start, alignment=pair.alignment, seed=pair.seed)
-        values[rival] = {name: METRICS[name].measure(other).value for name in names}
+        values[rival] = _rival(pair, measured, world)
     return values
 
 
-def _entry(index: int, pair: Pair, measured: dict[str, Measured]) -> dict[str, Any]:
+def _rival(pair: Pair, measured: dict[str, Measured], world: World4D) -> dict[str, Measured]:
+    """What another world scores in the metrics that the prediction has."""
+    other = Pair(world, pair.truth, start=pair.start, alignment=pair.alignment, seed=pair.seed)
+    return {name: METRICS[name].measure(other) for name, found in measured.items() if math.isfinite(found.value)}
+
+
+def _entry(index: int, run: int, pair: Pair, measured: dict[str, Measured]) -> dict[str, Any]:
     meta = {**pair.raw.meta, **(pair.reference.meta if pair.has_reference else {})}
     scene = str(meta.get("scene") or meta.get("source") or "world")
     identity = str(meta.get("scene_id") or (f"{scene}-{index}"))
     found = {name: value for name, value in measured.items() if math.isfinite(value.value)}
-    kept = {name: found[name].curve for name in CURVES if name in found}
-    curves = {name: _by_frame(curve, pair.raw.frames) for name, curve in kept.items() if curve is not None}
     return {
         "world": f"{identity}/view{meta['view']}" if "view" in meta else identity,
         "scene": scene,
         "scene_id": identity,
         "category": str(meta.get("category") or "all"),
+        "run": run,
         "metrics": {name: value.value for name, value in found.items()},
         "coverage": {name: value.coverage for name, value in measured.items()},
         "missing": {name: value.reason for name, value in measured.items() if name not in found},
-        "curves": curves,
+        "curves": _curves(found, pair.raw.frames),
         "baselines": {},
     }
 
 
-def _by_frame(curve: np.ndarray, frames: int) -> list[float]:
-    """A curve over all frames, NaN before the first judged one; a motion belongs to the frame it ends in."""
-    return [math.nan] * (frames - len(curve)) + [float(value) for value in curve]
-
-
-def _tell_apart(entries: list[dict[str, Any]]) -> None:
-    """Several samples of one world are numbered."""
-    count: dict[str, int] = {}
-    for entry in entries:
-        name = entry["world"]
-        count[name] = count.get(name, 0) + 1
-        if count[name] > 1:
-            entry["world"] = f"{name}/sample{count[name] - 1}"
-
-
-def _summary(
-    entries: list[dict[str, Any]], names: Sequence[str], part: str, seed: int
-) -> dict[str, dict[str, Any]]:
-    """name -> {value, lo, hi, coverage, unit, better} of the metrics that any world has."""
-    rows = {}
-    scenes = [entry["scene_id"] for entry in entries]
-    for name in names:
-        values = [entry[part].get(name, math.nan) for entry in entries]
-        if not np.isfinite(values).any():
-            continue
-        found = bootstrap.interval(values, scenes, seed=seed)
-        rows[name] = {
-            "value": found.value,
-            "lo": found.lo,
-            "hi": found.hi,
-            "coverage": float(np.mean([entry["coverage"][name] for entry in entries])),
-            "unit": METRICS[name].unit,
-            "better": METRICS[name].better,
-        }
-    return rows
-
-
-def _baseline_summary(
-    entries: list[dict[str, Any]], names: Sequence[str], seed: int
-) -> dict[str, dict[str, dict[str, Any]]]:
-    present = [name for name in rivals.BASELINES if any(name in entry["baselines"] for entry in entries)]
+def _curves(found: dict[str, Measured], frames: int) -> dict[str, list[float]]:
+    """Curves over all frames, NaN before the first judged one; a motion belongs to the frame it ends in."""
+    kept = {name: found[name].curve for name in CURVES if name in found}
     return {
-        rival: _summary(
-            [{**entry, "rival": entry["baselines"].get(rival, {})} for entry in entries], names, "rival", seed
-        )
-        for rival in present
+        name: [math.nan] * (frames - len(curve)) + [float(value) for value in curve]
+        for name, curve in kept.items()
+        if curve is not None
     }
-
-
-class _Gallery:
-    """Keeps the pictures of the worst and the best worlds so far, and of no others."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[float, Case]] = []
-        self.headline = ""
-
-    def look(self, entry: dict[str, Any], pair: Pair) -> None:
-        if pair.raw.rgb is None:
-            return
-        self.headline = self.headline or next((name for name in HEADLINES if name in entry["metrics"]), "")
-        value = entry["metrics"].get(self.headline, math.nan)
-        if not math.isfinite(value):
-            return
-        badness = -value if METRICS[self.headline].better == "higher" else value
-        title = f"{entry['world']}: {self.headline} {value:.3g} {METRICS[self.headline].unit}".strip()
-        left = pair.reference.rgb if pair.has_reference else None
-        frames = pair.raw.rgb if left is None else np.concatenate([left, pair.raw.rgb], axis=2)
-        self.kept.append((badness, Case(title, frames, pair.raw.fps)))
-        self.kept.sort(key=lambda kept: -kept[0])
-        if len(self.kept) > 2 * CASES:
-            del self.kept[CASES:-CASES]
-
-    def cases(self) -> tuple[Case, ...]:
-        split = (len(self.kept) + 1) // 2
-        return tuple(
-            dataclasses.replace(case, title=f"{'worst' if place < split else 'best'}: {case.title}")
-            for place, (_, case) in enumerate(self.kept)
-        )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("phys4d", "numpy", "torch", "scipy", "opencv-python-headless")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found

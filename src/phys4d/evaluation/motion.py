@@ -206,9 +206,9 @@ def _in_cameras(points: np.ndarray, pose: Tensor) -> np.ndarray:
 
 def _tracks(pair: Pair) -> TrackErrors:
     truth, truth_visible, camera = take(pair.reference, "tracks", "track_visibility", "camera")
-    tracks, visible, asked = follow_reference_tracks(pair.prediction, pair.reference)
-    if not asked.any():
+    if not truth_visible[:, 0].any():
         return TrackErrors(*[nothing("no reference track is visible in frame 0")] * 3)
+    tracks, visible, asked = follow_reference_tracks(pair.prediction, pair.reference)
     k, pose = tensors(camera)
     in_camera = [_in_cameras(points, pose) for points in (tracks, truth[asked])]
     focal = torch.sqrt(k[:, 0, 0] * k[:, 1, 1]).numpy()

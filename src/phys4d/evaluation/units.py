@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
+from scipy import stats
 
 from phys4d.errors import InputError
 from phys4d.world import World4D
 
-SUSPICIOUS = 30.0
-"""Ratio of depths on frame 0 beyond which two worlds that both claim metres hardly both are in metres."""
+FAR = 30.0
+"""A factor between two depths above this is a matter of units, not of a model's free scale."""
+UNITS = {1000.0: "millimetres", 100.0: "centimetres"}
+NEAR_UNIT = 0.25
+"""Share by which a factor may differ from a unit's and still be taken for it."""
+OPPOSED = -0.5
+"""Rank correlation of two depths below which one of them is taken for disparity."""
+MOST_PIXELS = 4096
 
 
 def in_metres(world: World4D) -> bool:
@@ -18,27 +26,43 @@ def in_metres(world: World4D) -> bool:
     return world.meta.get("units", "m") == "m"
 
 
-def comparable(prediction: World4D, reference: World4D) -> tuple[World4D, str]:
-    """The prediction, ready to be held against the reference, and a note where their units look different.
+def comparable(prediction: World4D, reference: World4D) -> World4D:
+    """The prediction, ready to be held against the reference: where it does not know its frame rate, with that.
 
-    A prediction that does not know its frame rate takes the reference's. Raises InputError for a reference that
-    says that it is not in metres: errors against it would be called metres and be none.
+    Raises InputError for a reference that says that it is not in metres: errors against it would be called metres
+    and be none.
     """
     if not in_metres(reference):
         source = reference.meta.get("source") or "the reference"
         raise InputError(f"{source} is in {reference.meta['units']} units; a reference has to be in metres")
     if prediction.meta.get("fps_unknown"):
-        prediction = dataclasses.replace(prediction, fps=reference.fps)
+        return dataclasses.replace(prediction, fps=reference.fps)
+    return prediction
+
+
+def doubts(prediction: World4D, reference: World4D) -> list[str]:
+    """Notes on the raw depths [m] of frame 0: a factor of 1000 or so between them, or disparity for depth."""
     if prediction.depth is None or reference.depth is None or prediction.size != reference.size:
-        return prediction, ""
-    mine, theirs = prediction.depth[0], reference.depth[0]
-    both = (mine > 0) & (theirs > 0)
-    if not both.any() or not in_metres(prediction):
-        return prediction, ""
-    ratio = float(np.median(theirs[both] / mine[both]))
-    if 1 / SUSPICIOUS < ratio < SUSPICIOUS:
-        return prediction, ""
-    return prediction, (
-        f"depths of the reference are {ratio:.3g} times those of the prediction on frame 0, though both should be "
-        "in metres: is one of them in millimetres?"
-    )
+        return []
+    mine, true = prediction.depth[0], reference.depth[0]
+    both = (mine > 0) & (true > 0)
+    if not both.any():
+        return []
+    notes = []
+    factor = float(np.median(mine[both] / true[both]))
+    if in_metres(prediction) and not 1 / FAR < factor < FAR:
+        larger, smaller = ("prediction", "reference") if factor > 1 else ("reference", "prediction")
+        ratio = max(factor, 1 / factor)
+        near = min(UNITS, key=lambda unit: abs(math.log(ratio / unit)))
+        unit = f"in {UNITS[near]}" if abs(ratio / near - 1) < NEAR_UNIT else "in another unit"
+        notes.append(
+            f"the {larger}'s depth is {ratio:.3g} times the {smaller}'s: is the {larger} {unit}? "
+            "Lengths should be metres; a scale fit hides this in some metrics and not in others"
+        )
+    x, y = mine[both], true[both]
+    step = math.ceil(x.size / MOST_PIXELS)
+    x, y = x[::step], y[::step]
+    ranks = [stats.rankdata(values) for values in (x, y)]
+    if np.ptp(x) > 0 and np.ptp(y) > 0 and np.corrcoef(*ranks)[0, 1] < OPPOSED:
+        notes.append("the prediction's depth falls where the reference's rises: is it disparity?")
+    return notes

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from phys4d.data.opening import StoredWorld, evenly, paired, stored_worlds
 from phys4d.errors import InputError
 from phys4d.evaluation import Report, baselines, bootstrap
 from phys4d.evaluation.measure import Better, Measured
-from phys4d.evaluation.units import comparable
+from phys4d.evaluation.summary import summary, versions
+from phys4d.evaluation.units import comparable, doubts
 from phys4d.lifting import lifted
 from phys4d.members import is_world_folder
 from phys4d.model import WorldModel
@@ -52,12 +51,12 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """A prediction and its reference, of one size, length and frame rate. note: of units."""
+    """A prediction and its reference, of one size, length and frame rate. notes: what makes one doubt units."""
 
     name: str
     prediction: World4D
     reference: World4D
-    note: str
+    notes: tuple[str, ...]
 
 
 def one_source(suite: str, request: SuiteRequest, *, exact: bool = False) -> None:
@@ -116,8 +115,7 @@ def judge_worlds(
         }
         found = measure(pair.prediction, pair.reference)
         category = str(meta.get("category") or "all")
-        notes = (pair.note,) if pair.note else ()
-        judged.append(Judged(f"{identity}{view}", scene, identity, category, found, rivals, notes))
+        judged.append(Judged(f"{identity}{view}", scene, identity, category, found, rivals, pair.notes))
     return judged
 
 
@@ -129,7 +127,7 @@ def suite_report(
         raise InputError("there is nothing to judge")
     entries = [_entry(item, rows) for item in judged]
     rivals = list(dict.fromkeys(name for item in judged for name in item.baselines))
-    metrics = _summary(entries, [e["metrics"] for e in entries], rows, seed)
+    metrics = summary(entries, rows, seed)
     categories = sorted({item.category for item in judged})
     notes = sorted({note for item in judged for note in item.notes})
     return Report(
@@ -143,17 +141,18 @@ def suite_report(
                 "resamples": bootstrap.RESAMPLES,
                 "confidence": bootstrap.CONFIDENCE,
             },
-            **({"notes": notes} if notes else {}),
+            "versions": versions(),
         },
         metrics=metrics,
         baselines={
-            rival: _summary(entries, [e["baselines"].get(rival, {}) for e in entries], rows, seed)
+            rival: summary(
+                entries, rows, seed, values_of=lambda entry, rival=rival: entry["baselines"].get(rival, {})
+            )
             for rival in rivals
         },
         by_category={
-            category: _summary(some, [e["metrics"] for e in some], rows, seed)
+            category: summary([e for e in entries if e["category"] == category], rows, seed)
             for category in categories
-            for some in [[e for e in entries if e["category"] == category]]
         },
         by_world=entries,
         missing={
@@ -161,6 +160,7 @@ def suite_report(
             for name in rows
             if name not in metrics
         },
+        notes=tuple(notes),
     )
 
 
@@ -186,7 +186,7 @@ def chosen_files(files: Mapping[str, Path], request: SuiteRequest) -> dict[str, 
 
 
 def _pairing(name: str, prediction: World4D, reference: World4D, needs: tuple[str, ...]) -> Pairing:
-    prediction, note = comparable(prediction.require(*needs), reference)
+    prediction = comparable(prediction.require(*needs), reference)
     what = f"{name}: " if name else ""
     for word, mine, theirs in (
         ("frames", prediction.frames, reference.frames),
@@ -198,7 +198,7 @@ def _pairing(name: str, prediction: World4D, reference: World4D, needs: tuple[st
         raise InputError(
             f"{what}the prediction runs at {prediction.fps:g} fps, its reference at {reference.fps:g}"
         )
-    return Pairing(name, prediction, reference, note)
+    return Pairing(name, prediction, reference, tuple(doubts(prediction, reference)))
 
 
 def _subset(worlds: Sequence[StoredWorld], places: Sequence[int], request: SuiteRequest) -> list[int]:
@@ -226,6 +226,7 @@ def _entry(item: Judged, rows: Mapping[str, Row]) -> dict[str, Any]:
         "scene": item.scene,
         "scene_id": item.scene_id,
         "category": item.category,
+        "run": 0,
         "metrics": {name: value.value for name, value in known.items()},
         "coverage": {name: value.coverage for name, value in measured.items()},
         "missing": {name: value.reason for name, value in measured.items() if name not in known},
@@ -235,23 +236,3 @@ def _entry(item: Judged, rows: Mapping[str, Row]) -> dict[str, Any]:
             for rival, found in item.baselines.items()
         },
     }
-
-
-def _summary(
-    entries: Sequence[dict[str, Any]], values: Sequence[Mapping[str, float]], rows: Mapping[str, Row], seed: int
-) -> dict[str, dict[str, Any]]:
-    summary = {}
-    for name, row in rows.items():
-        column = [found.get(name, math.nan) for found in values]
-        if not np.isfinite(column).any():
-            continue
-        found = bootstrap.interval(column, [e["scene_id"] for e in entries], seed=seed)
-        summary[name] = {
-            "value": found.value,
-            "lo": found.lo,
-            "hi": found.hi,
-            "coverage": float(np.mean([e["coverage"].get(name, 0.0) for e in entries])),
-            "unit": row.unit,
-            "better": row.better,
-        }
-    return summary

@@ -1,10 +1,10 @@
 """Ways to look at a world: a web page, other people's formats, and pictures."""
 
+from phys4d.pictures import depth_picture
 from phys4d.viewers.export import export, export_kinds
 from phys4d.viewers.html import notebook_html, world_page
 from phys4d.viewers.pictures import (
     animation,
-    depth_picture,
     flow_picture,
     segmentation_picture,
 )

@@ -13,8 +13,9 @@ from PIL import Image
 
 from phys4d.atomic import write_text
 from phys4d.errors import InputError
+from phys4d.pictures import depth_picture
 from phys4d.viewers.html import world_page
-from phys4d.viewers.pictures import animation, depth_picture, flow_picture
+from phys4d.viewers.pictures import animation, flow_picture
 from phys4d.world import World4D
 
 CELL = 160

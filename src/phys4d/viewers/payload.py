@@ -17,14 +17,8 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
-from phys4d.viewers.pictures import (
-    DARK,
-    FLOW_GAMMA,
-    depth_limits,
-    flow_limit,
-    instance_colours,
-    turbo_table,
-)
+from phys4d.pictures import DARK, depth_limits, turbo_table
+from phys4d.viewers.pictures import FLOW_GAMMA, flow_limit, instance_colours
 from phys4d.viewers.staging import Stage
 from phys4d.world import World4D
 

@@ -10,47 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Integer, UInt8
 from PIL import Image
 
 from phys4d.atomic import new_file
 from phys4d.errors import InputError
+from phys4d.pictures import DARK
 
-DARK = (16, 18, 22)
-"""Colour of sky, of stillness and of background: the ground of every picture here."""
 FLOW_GAMMA = 0.65
 """Small motions are lifted: brightness is (magnitude / max) ** FLOW_GAMMA."""
-
-
-def depth_picture(
-    depth: Float32[np.ndarray, "T H W"], limits: tuple[float, float] | None = None
-) -> UInt8[np.ndarray, "T H W 3"]:
-    """Depth [m] in turbo colours on a logarithmic scale: near is warm, far is cold, no surface is dark.
-
-    limits: (near, far) [m] of the scale; default `depth_limits` of the whole clip, so colours hold over time.
-    """
-    near, far = limits or depth_limits(depth)
-    position = np.log(np.where(depth > 0, depth, near) / near) / math.log(far / near)
-    picture = turbo_table()[np.rint(255 * position.clip(0, 1)).astype(np.uint8)]
-    picture[depth <= 0] = DARK
-    return picture
-
-
-def depth_limits(depth: Float32[np.ndarray, "*shape"]) -> tuple[float, float]:
-    """(near, far) [m] of a colour scale: all but half a percent of the surface at either end."""
-    surface = depth[depth > 0]
-    if not surface.size:
-        return 1.0, 10.0
-    near, far = (float(value) for value in np.percentile(surface, [0.5, 99.5]))
-    return near, max(far, near * 1.02)
-
-
-def turbo_table() -> UInt8[np.ndarray, "256 3"]:
-    """The depth colours from near to far: turbo from warm to cold, without its darkest ends."""
-    colours = matplotlib.colormaps["turbo"](np.linspace(0.95, 0.07, 256))
-    return np.rint(255 * colours[:, :3]).astype(np.uint8)
 
 
 def flow_picture(flow: Float32[np.ndarray, "T H W 2"], max: float | None = None) -> UInt8[np.ndarray, "T H W 3"]:

@@ -18,8 +18,8 @@ NAMES = tuple(row.name for row in ROWS)
 SCENES = ("fall", "collision", "occlusion", "bounce")
 
 
-def measure(world, truth):
-    pair = Pair(world, truth)
+def measure(world, truth, start=0):
+    pair = Pair(world, truth, start=start)
     return {name: METRICS[name].measure(pair) for name in NAMES}
 
 
@@ -46,6 +46,16 @@ def test_a_copy_is_perfect_and_a_static_world_never_wins(name):
         elif math.isfinite(seen[metric].value):
             assert still[metric].reason, metric
     assert judged >= 4
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_static_world_does_not_win_after_frames_that_were_given(name):
+    """It shows frame 0 where the reference has gone on: who finds the bodies there must not call that a motion."""
+    truth = stage(name)
+    still = measure(baselines.make("static", truth.world, context=4), truth, start=4)
+    for metric in NAMES:
+        if math.isfinite(still[metric].value):
+            assert still[metric].value > seen_on(name)[metric].value + allowed(metric), metric
 
 
 def test_every_probe_is_measured_on_some_stage():

@@ -102,14 +102,17 @@ class _Table:
         return bootstrap.statistic_interval(statistic, len(scenarios), seed=seed)
 
     def summary(self, names: Sequence[str], coverage: float, seed: int) -> dict[str, dict[str, Any]]:
-        """metric -> {value, lo, hi, coverage, unit, better}, means over runs."""
+        """metric -> {value, lo, hi, coverage, unit, better}, means over runs, and std, their spread (n - 1)."""
         rows = {}
+        each = [self.scores(name) for name in names]
         for metric, unit in UNITS.items():
             found = self.interval(metric, names, seed)
             if math.isfinite(found.value):
                 better = "lower" if metric in LOWER else "higher"
                 rows[metric] = {"value": found.value, "lo": found.lo, "hi": found.hi, "coverage": coverage}
                 rows[metric] |= {"unit": unit, "better": better}
+                if len(names) > 1:
+                    rows[metric]["std"] = float(np.std([scores[metric] for scores in each], ddof=1))
         return rows
 
 
@@ -124,7 +127,7 @@ def summarise(
 ) -> Report:
     """The report over all views. runs: names of the candidates in `ViewResult.found`, one a run.
 
-    Views that could not be measured stand in by_world and protocol["skipped"] with their reasons, and are left out
+    Views that could not be measured stand in by_world and skipped with their reasons, and are left out
     of every mean. by_category has the categories and, beside them, the views. A view's own `physics_iq` is what it
     contributes: the score, before it is clipped, is the mean over views. exact: round as the public code does.
     """
@@ -136,17 +139,19 @@ def summarise(
         measured,
         {n: np.array([v.found[n].row(decimals) for v in measured]).reshape(shape) for n in names},
     )
-    skipped = [{"view": view.name, "reason": view.reason} for view in views if not view.found]
-    told = {**protocol, "scenes": len({view.scenario for view in views}), "runs": _spread(table, runs)}
-    told |= {"skipped": skipped, "seed": seed, "rounding": f"{decimals} decimals a frame" if decimals else "none"}
+    skipped = tuple((view.name, view.reason) for view in views if not view.found)
+    told = {**protocol, "scenes": len({view.scenario for view in views}), "runs": len(runs)}
+    told |= {"seed": seed, "rounding": f"{decimals} decimals a frame" if decimals else "none"}
     told["bootstrap"] = {
         "over": "scenarios", "resamples": bootstrap.RESAMPLES, "confidence": bootstrap.CONFIDENCE,
     }  # fmt: skip
     if not measured:
-        reason = f"no view could be measured; the first: {skipped[0]['reason']}" if skipped else "there is no view"
-        return Report(told, {}, {}, {}, _entries(views, table, runs, baselines), dict.fromkeys(UNITS, reason))
+        reason = f"no view could be measured; the first: {skipped[0][1]}" if skipped else "there is no view"
+        by_world = _entries(views, table, runs, baselines)
+        return Report(told, {}, {}, {}, by_world, dict.fromkeys(UNITS, reason), skipped)
     coverage = len(measured) / len(views)
     metrics = table.summary(runs, coverage, seed)
+    told["each_run"] = {name: [table.scores(run)[name] for run in runs] for name in (ORIGINAL, VERIFIED)}
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for attribute in ("category", "view"):
         labels = [getattr(view, attribute) for view in measured]
@@ -160,20 +165,8 @@ def summarise(
         by_category=groups,
         by_world=_entries(views, table, runs, baselines),
         missing={name: "other takes never move where first takes do" for name in UNITS if name not in metrics},
+        skipped=skipped,
     )
-
-
-def _spread(table: _Table, runs: Sequence[str]) -> dict[str, Any]:
-    """How many runs, and both scores' mean and standard deviation (n - 1) over them."""
-    told: dict[str, Any] = {"count": len(runs)}
-    if not table.views:
-        return told
-    scores = [table.scores(run) for run in runs]
-    for metric in (ORIGINAL, VERIFIED):
-        values = [score[metric] for score in scores]
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        told[metric] = {"mean": float(np.mean(values)), "std": std, "each": values}
-    return told
 
 
 def _entries(
@@ -184,13 +177,14 @@ def _entries(
     means = table.rows[OTHER_TAKE].mean(0) if table.views else np.full(len(MEASURES), np.nan)
     entries = []
     for view in views:
-        for run in runs:
+        for number, run in enumerate(runs):
             place = places.get(view.name)
             entry: dict[str, Any] = {
                 "world": view.name if len(runs) == 1 else f"{view.name}/{run}",
                 "scene": view.scenario,
                 "scene_id": view.scenario,
                 "category": view.category,
+                "run": number,
                 "metrics": {},
                 "coverage": dict.fromkeys(UNITS, float(place is not None)),
                 "missing": dict.fromkeys(UNITS, view.reason) if place is None else {},

@@ -66,26 +66,26 @@ class Body:
     size: Float[np.ndarray, "T"]
     shape: Shape
 
-    @property
-    def travel(self) -> float:
-        """The farthest that it comes from where it is first surely seen [m]; 0 where it never is."""
-        seen = self.centre[self.sure]
+    def travel(self, start: int = 0) -> float:
+        """The farthest, from frame `start` on, that it comes from where it is first surely seen [m], or 0."""
+        seen = self.centre[start:][self.sure[start:]]
         return float(np.linalg.norm(seen - seen[0], axis=-1).max()) if len(seen) else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Followed:
     """A body of the prediction, and as the same instrument sees it in the world that knows it (itself if
-    alone)."""
+    alone). start: the first judged frame."""
 
     mine: Body
     truth: Body
+    start: int = 0
 
     @property
     def frozen(self) -> bool:
-        """Whether it stands still though it should move."""
-        goes = self.truth.travel
-        return goes > self.truth.shape.radius / 2 and self.mine.travel < FROZEN * goes
+        """Whether it stands still, in the frames that are judged, though it should move."""
+        goes = self.truth.travel(self.start)
+        return goes > self.truth.shape.radius / 2 and self.mine.travel(self.start) < FROZEN * goes
 
 
 def propagate(
@@ -301,7 +301,13 @@ def labels_of(pair: Pair) -> Int32[np.ndarray, "T H W"] | None:
     known = [body["instance"] for body in _told(pair.reference).values()]
     moving = np.unique(truth[pair.truth.moving])
     seeds = np.where(np.isin(truth[start], [*known, *moving]), truth[start], 0).astype(np.int32)
-    out = pair.once(chamfers).moving
+    found = pair.once(chamfers)
+    out = found.moving
+    for instance in np.unique(seeds[seeds > 0]):
+        place = seeds == instance
+        if found.moving_true[start][place].mean() > 0.5 > out[start][place].mean():
+            # It stands out in the reference, and nothing does there in the prediction: there is none to follow.
+            seeds[place] = 0
     return propagate(seeds, world.flow, world.visible, out, surface_points(world), start=start)
 
 
@@ -360,7 +366,7 @@ def followed(pair: Pair) -> list[Followed]:
             masks = [_outstanding(frame == instance, out) for frame, out in zip(ids, stands)]
             seen = read_body(pair.reference, pair.once_for_truth(_truth_points), np.stack(masks), **told)
             truth = seen or truth
-        pairs.append(Followed(body, truth))
+        pairs.append(Followed(body, truth, pair.start))
     return pairs
 
 

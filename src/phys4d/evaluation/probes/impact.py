@@ -170,7 +170,7 @@ def energy_error(pair: Pair) -> Measured:
     if any(name not in bodies for name in free):
         return nothing("a body of the scene cannot be followed")
     chosen = [bodies[name] for name in free]
-    moving = [b for b in chosen if b.truth.travel > b.truth.shape.radius / 2]
+    moving = [b for b in chosen if b.truth.travel(b.start) > b.truth.shape.radius / 2]
     if not moving:
         return nothing("nothing moves")
     if all(b.frozen for b in moving):

@@ -6,20 +6,17 @@ import contextlib
 import dataclasses
 import functools
 import math
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from phys4d.errors import InputError, WorkError
+from phys4d.data.processes import in_order
+from phys4d.errors import InputError
 from phys4d.evaluation import Report
 from phys4d.evaluation.physics_iq import (
     Glimpse,
@@ -222,19 +219,8 @@ def job_of(
 
 def _measured(jobs: Sequence[Job], workers: int) -> Iterator[ViewResult]:
     """The result of every job, in order."""
-    progress = functools.partial(tqdm, total=len(jobs), desc="physics-iq", unit="view")
-    if workers <= 1 or len(jobs) == 1:
-        yield from progress(map(measure, jobs))
-        return
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(min(workers, len(jobs)), context, cv2.setNumThreads, (1,)) as pool:
-            futures = [pool.submit(measure, job) for job in jobs]
-            for _ in progress(as_completed(futures)):
-                pass
-            yield from (future.result() for future in futures)
-    except BrokenProcessPool as error:
-        raise WorkError("a worker died, perhaps for lack of memory; ask for fewer --workers") from error
+    found = in_order(measure, jobs, min(workers, len(jobs)), name=lambda job: job.view.name)
+    return iter(tqdm(found, total=len(jobs), desc="physics-iq", unit="view"))
 
 
 def measure(job: Job, made: dict[str, Video] | None = None) -> ViewResult:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -18,6 +16,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from phys4d.data.opening import evenly
+from phys4d.data.processes import in_order
 from phys4d.errors import InputError, unknown_name
 from phys4d.evaluation import Report
 from phys4d.evaluation.physics_iq import (
@@ -131,36 +130,20 @@ def simulated(
 ) -> Iterator[Takes]:
     """Every view of every scene: both takes at SHRINK times a model's size, and take 1 at that size."""
     large = (SHRINK * size[0], SHRINK * size[1])
-    with _mapping(workers) as each:
-        for row in rows:
-            clips = [
-                Clip(row, SEED, view, member, extent, frames, fps, "static", None)
-                for view, (member, extent) in itertools.product(
-                    range(VIEWS), ((0, large), (MEMBER, large), (0, size))
-                )
-            ]
-            worlds = list(each(make_clip, clips))
-            for view in range(VIEWS):
-                first, second, small = worlds[3 * view : 3 * view + 3]
-                context = int(first.meta["context_frames"])
-                yield Takes(
-                    row,
-                    view,
-                    str(first.meta["category"]),
-                    str(first.meta["prompt"]),
-                    *(world.rgb[context - 1 :] for world in (first, second, small)),
-                    given=small.rgb[:context],
-                )
-
-
-@contextlib.contextmanager
-def _mapping(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterable]]:
-    """`map`, in this process or several."""
-    if workers <= 1:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield pool.map
+    clips = [
+        Clip(row, SEED, view, member, extent, frames, fps, "static", None)
+        for row, view, (member, extent) in itertools.product(
+            rows, range(VIEWS), ((0, large), (MEMBER, large), (0, size))
+        )
+    ]
+    with contextlib.closing(in_order(make_clip, clips, workers, ahead=2)) as worlds:
+        for (row, view), films in zip(itertools.product(rows, range(VIEWS)), zip(worlds, worlds, worlds)):
+            meta = films[0].meta
+            context = int(meta["context_frames"])
+            pictures = [film.rgb for film in films if film.rgb is not None]
+            first, second, small = (rgb[context - 1 :] for rgb in pictures)
+            given = pictures[2][:context]
+            yield Takes(row, view, str(meta["category"]), str(meta["prompt"]), first, second, small, given)
 
 
 def measure(
