@@ -1,6 +1,6 @@
 """What each stage gained in its whole length: the shipped models on scenes that nothing was trained on.
 
-    python benchmarks/ladder.py [--clips 56] [--pretrain MODEL] [--finetune MODEL] [--final MODEL]
+    python benchmarks/ladder.py [--clips 112] [--pretrain MODEL] [--finetune MODEL] [--final MODEL]
 
 Lifting: errors of depth and motion read off held-out films by each stage's own heads, against the simulator;
 beside them stage 1's teachers, and a predictor that does not look. Generating: stage 3's reward, through frozen
@@ -36,7 +36,7 @@ METRICS = ("abs_rel", "flow_epe_moving", "scene_flow_epe", "depth_warp_l1")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=4 * len(KNOWN))
+    parser.add_argument("--clips", type=int, default=8 * len(KNOWN))
     for rung in ("pretrain", "finetune", "permuted"):
         parser.add_argument(f"--{rung}", default=f"nano-{rung}")
     parser.add_argument("--final", default="nano")
