@@ -12,11 +12,12 @@ from recordings import FPS, SECONDS, VIEWS, film, make_benchmark, rolling, write
 from phys4d.cli import main
 from phys4d.errors import InputError
 from phys4d.evaluation import Report
-from phys4d.evaluation.physics_iq import MEASURES
+from phys4d.evaluation.physics_iq import MEASURES, glimpses
 from phys4d.evaluation.physics_iq.likeness import OTHER_TAKE, STATIC
 from phys4d.model import WorldModel
 from phys4d.suites import SuiteRequest, suite_of
 from phys4d.suites.physics_iq.recorded import frames_of, switch_frame
+from phys4d.suites.physics_iq.videos import probe, read_planes, read_video
 
 # What the public code makes of `make_benchmark`'s files (google-deepmind/physics-IQ-benchmark, commit
 # 023e069e2311163d7b3670d7d6d530d27b5458df; generate_binary_masks on both folders, process_videos, then
@@ -85,6 +86,22 @@ def test_in_memory_masks_give_nearly_the_same(tmp_path):
         np.testing.assert_allclose(values(rows), values(others), atol=0.01)
         for score in OFFICIAL_SCORES:
             assert rows[score]["value"] == pytest.approx(others[score]["value"], abs=0.5)
+
+
+def test_planes_are_seen_as_the_public_code_sees_colours(small):
+    """Colours to the rounding of two conversions, and but for pixels at a threshold the same motion."""
+    benchmark, _ = small
+    path, size = benchmark.takes(benchmark.views[0], FPS)[0], (24, 40)
+    assert probe(path).planes == "yuv"
+    frames = SECONDS * FPS
+    fast = list(glimpses(read_planes(path, frames), size, order="yuv"))
+    public = list(glimpses(read_video(path, frames), size, order="bgr"))
+    for mine, theirs in zip(fast, public, strict=True):
+        apart = np.abs(mine.picture.astype(int) - theirs.picture)
+        assert apart.mean() <= 1
+        assert apart.max() <= 12
+    disagree = np.mean([mine.mask != theirs.mask for mine, theirs in zip(fast, public)])
+    assert disagree < 0.02 * np.mean([glimpse.mask for glimpse in public])
 
 
 def test_a_perfect_copy_and_the_static_world(small, tmp_path):

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8, UInt16
 
-from phys4d.evaluation.physics_iq.masks import ON, MotionMasks, Order
+from phys4d.evaluation.physics_iq.masks import ON, MotionMasks, Order, Planes, full_luma
 
+_FULL_CHROMA = np.clip(np.round((np.arange(256) - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
 SHRINK = 4
 """Videos are compared at this fraction of the size of the first take."""
 
@@ -70,7 +71,7 @@ def frame_mse(mine: UInt8[np.ndarray, "h w 3"], theirs: UInt8[np.ndarray, "h w 3
 
 
 def glimpses(
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    frames: Iterable[UInt8[np.ndarray, "H W 3"] | Planes],
     size: tuple[int, int],
     *,
     order: Order = "rgb",
@@ -82,14 +83,27 @@ def glimpses(
     255). A frame may be overwritten once the next is asked for.
     """
     shape = (size[1], size[0])
-    found = MotionMasks(order)
+    found = MotionMasks(order, np.float32)
     given = None if masks is None else iter(masks)
     for frame in frames:
         mask = found.next(frame) if given is None else next(given)
-        picture = cv2.resize(frame, shape)
-        if order == "bgr":
-            cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture)
-        yield Glimpse(picture, cv2.resize(mask, shape) > ON)
+        yield Glimpse(_small(frame, shape, order), cv2.resize(mask, shape) > ON)
+
+
+def _small(
+    frame: UInt8[np.ndarray, "H W 3"] | Planes, shape: tuple[int, int], order: Order
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture in RGB at the size (width, height) of comparison."""
+    if isinstance(frame, Planes):
+        # Resizing and the change of colours are linear, so that the cheaper may go first.
+        luma, blue, red = (cv2.resize(plane, shape) for plane in frame)
+        if order == "yuv":
+            luma, blue, red = full_luma(luma), cv2.LUT(blue, _FULL_CHROMA), cv2.LUT(red, _FULL_CHROMA)
+        return cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2RGB)
+    picture = cv2.resize(frame, shape)
+    if order == "bgr":
+        cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture)
+    return picture
 
 
 class _Pair:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,8 +22,24 @@ WINDOW = 5
 """Side [px] of the Gaussian, and of the opening and the closing."""
 ON = 127
 """A mask that was resized or compressed is on above this level of 255."""
-Order = Literal["rgb", "bgr"]
-"""How a picture's channels follow each other; OpenCV reads videos as bgr."""
+Order = Literal["rgb", "bgr", "yuv", "yuvj"]
+"""How a picture's channels follow each other. OpenCV reads videos as bgr; files keep them as planes (`Planes`) of
+luma and halved colour differences, in which 16 to 235 (yuv) or 0 to 255 (yuvj) go from black to white."""
+
+
+class Planes(NamedTuple):
+    """A picture as video files keep it: luma, and the differences of blue and red from it, at their own sizes."""
+
+    luma: UInt8[np.ndarray, "H W"]
+    blue: UInt8[np.ndarray, "P Q"]
+    red: UInt8[np.ndarray, "P Q"]
+
+
+def full_luma(luma: UInt8[np.ndarray, "H W"], out: UInt8[np.ndarray, "H W"] | None = None) -> np.ndarray:
+    """Grey levels of luma from 16 to 235: by BT.601, and so the grey of the colours that OpenCV reads."""
+    floored = np.maximum(luma, np.uint8(16), out=out)
+    return cv2.convertScaleAbs(floored, dst=floored, alpha=255 / 219, beta=-16 * 255 / 219)
+
 
 _TO_GREY = {"rgb": cv2.COLOR_RGB2GRAY, "bgr": cv2.COLOR_BGR2GRAY}
 _KERNEL = np.ones((WINDOW, WINDOW), np.uint8)
@@ -33,21 +49,30 @@ class MotionMasks:
     """The masks of one video, frame after frame; the first is empty.
 
     Grey, 5x5 Gaussian, difference to a running average (updated first) above DIFFERENCE, 5x5 opening, 5x5 closing.
+    precision: of the average; the public code's is float64, and float32 is faster, other where it rounds a tie.
     """
 
-    def __init__(self, order: Order = "rgb") -> None:
-        self._to_grey = _TO_GREY[order]
+    def __init__(self, order: Order = "rgb", precision: type[np.floating] = np.float64) -> None:
+        self._order: Order = order
+        self._precision = precision
         self._average: np.ndarray | None = None
 
-    def next(self, picture: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
+    def next(self, picture: UInt8[np.ndarray, "H W 3"] | Planes) -> UInt8[np.ndarray, "H W"]:
         """The mask of the next frame: 0, or 255 where it moves. It is overwritten by the call after."""
         if self._average is None:
             # Large arrays are made once: fresh memory for every frame costs more than the arithmetic.
-            self._grey, self._past, self._mask = (np.empty(picture.shape[:2], np.uint8) for _ in range(3))
-        cv2.cvtColor(picture, self._to_grey, dst=self._past)
-        cv2.GaussianBlur(self._past, (WINDOW, WINDOW), 0, dst=self._grey)
+            size = picture.luma.shape if isinstance(picture, Planes) else picture.shape[:2]
+            self._grey, self._past, self._mask = (np.empty(size, np.uint8) for _ in range(3))
+        grey = self._past
+        if not isinstance(picture, Planes):
+            cv2.cvtColor(picture, _TO_GREY[self._order], dst=grey)
+        elif self._order == "yuv":
+            full_luma(picture.luma, grey)
+        else:
+            grey = picture.luma
+        cv2.GaussianBlur(grey, (WINDOW, WINDOW), 0, dst=self._grey)
         if self._average is None:
-            self._average = self._grey.astype(np.float64)
+            self._average = self._grey.astype(self._precision)
             self._mask[:] = 0
             return self._mask
         cv2.accumulateWeighted(self._grey, self._average, AVERAGE)

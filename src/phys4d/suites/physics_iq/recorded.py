@@ -28,17 +28,24 @@ from phys4d.evaluation.physics_iq import (
     through_codec,
 )
 from phys4d.evaluation.physics_iq.likeness import SHRINK
-from phys4d.evaluation.physics_iq.masks import Order
+from phys4d.evaluation.physics_iq.masks import Order, Planes
 from phys4d.model import WorldModel
 from phys4d.suites.physics_iq.folder import Benchmark, ViewFiles, generated_runs
 from phys4d.suites.physics_iq.protocol import described
-from phys4d.suites.physics_iq.videos import FPS_TOLERANCE, UnreadableVideoError, VideoFacts, probe, read_video
+from phys4d.suites.physics_iq.videos import (
+    FPS_TOLERANCE,
+    UnreadableVideoError,
+    VideoFacts,
+    probe,
+    read_planes,
+    read_video,
+)
 from phys4d.suites.physics_iq.videos import resample as resampled
 from phys4d.suites.suite import SUITES, SuiteRequest
 
 SECONDS = 5
 """Of every video that are judged, from the switch frame on."""
-Frames = Iterator[UInt8[np.ndarray, "H W 3"]]
+Pictures = Iterator[UInt8[np.ndarray, "H W 3"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Job:
 class Video:
     """A video that can be read several times. open: from its first frame on."""
 
-    open: Callable[[], Frames]
+    open: Callable[[], Pictures | Iterator[Planes]]
     size: tuple[int, int]
     order: Order = "rgb"
 
@@ -232,10 +239,7 @@ def measure(job: Job, made: dict[str, Video] | None = None) -> ViewResult:
             (a, b), (c, d) = takes[0].size, takes[1].size
             raise InputError(f"{job.takes[1]}: is {c}x{d}, the first take {a}x{b} (height x width)")
         size = takes[0].size[0] // SHRINK, takes[0].size[1] // SHRINK
-        generated = {
-            name: Video(functools.partial(read_video, path, frames), job.size, "bgr")
-            for name, path in job.videos.items()
-        }
+        generated = {name: _filmed(path, probe(path), frames, job.exact) for name, path in job.videos.items()}
         masks = [functools.partial(read_video, path, frames) for path in job.masks or ()] or [None, None]
         seen = [seen_in(take, size, job, given) for take, given in zip(takes, masks)]
         others = {name: seen_in(video, size, job) for name, video in {**generated, **(made or {})}.items()}
@@ -245,6 +249,13 @@ def measure(job: Job, made: dict[str, Video] | None = None) -> ViewResult:
     return ViewResult(job.view.scenario, job.view.view, job.view.category, found)
 
 
+def _filmed(path: Path, facts: VideoFacts, frames: int, exact: bool) -> Video:
+    """A file that is read as the public code does, or faster, with the same colours to rounding."""
+    if facts.planes is None or exact:
+        return Video(functools.partial(read_video, path, frames), facts.size, "bgr")
+    return Video(functools.partial(read_planes, path, frames), facts.size, facts.planes)
+
+
 def recording(path: Path, job: Job) -> Video:
     """A take at the rate of comparison."""
     facts = probe(path)
@@ -252,13 +263,13 @@ def recording(path: Path, job: Job) -> Video:
     if not math.isclose(facts.fps, job.source_fps, abs_tol=FPS_TOLERANCE):
         raise InputError(f"{path}: runs at {facts.fps:.5g} fps, not at {job.source_fps} as its name says")
     if job.source_fps == job.fps:
-        return Video(functools.partial(read_video, path, given), facts.size, "bgr")
+        return _filmed(path, facts, given, job.exact)
     wanted = SECONDS * job.fps
     return Video(lambda: resampled(read_video(path, given), given, wanted), facts.size, "bgr")
 
 
 def seen_in(
-    video: Video, size: tuple[int, int], job: Job, given: Callable[[], Frames] | None = None
+    video: Video, size: tuple[int, int], job: Job, given: Callable[[], Pictures] | None = None
 ) -> Iterator[Glimpse]:
     """The frames of a video at the size of comparison. given: its masks, from files, where there are any."""
     masks: Iterable[np.ndarray] | None = None
