@@ -85,12 +85,13 @@ def _midway(model: Model, data: Any, now: Any) -> None:
 def _advance(model: Model, data: Any, substeps: int, touches: Touches, *, passive: bool) -> float:
     """Take the steps of one frame; returns the work of the motors meanwhile [J]."""
     work, done = 0.0, 0
+    power = 0.0 if passive else model.power(data)
     while done < substeps:
         count = min(STRIDE, substeps - done) if passive else 1
-        before = 0.0 if passive else model.power(data)
         mujoco.mj_step(model.compiled, data, nstep=count)
         if not passive:
-            work += (before + model.power(data)) / 2 * model.compiled.opt.timestep
+            before, power = power, model.power(data)
+            work += (before + power) / 2 * model.compiled.opt.timestep
         done += count
         if passive or done % STRIDE == 0 or done == substeps:
             touches.sample(data)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from jaxtyping import Float
+from scipy.interpolate import PchipInterpolator
 
 CONTACT_RATE = 600.0
 """Undamped angular frequency of a contact [rad/s]: it lasts 5 ms, and an impact at 4 m/s sinks in by 6 mm."""
@@ -25,38 +26,41 @@ def damping_ratio(restitution: float, rate_step: float) -> float:
 
     `rate_step` is CONTACT_RATE times the time step. A contact can push but not pull, so it ends when its force has
     fallen to zero, not its depth; and a step is a finite part of it. Both move the bounce away from the textbook's
-    zeta = -ln e / sqrt(pi^2 + ln^2 e), so the ratio is solved for on the very recursion that is integrated.
+    zeta = -ln e / sqrt(pi^2 + ln^2 e), so the ratio is read off the very recursion that is integrated.
     """
     if restitution >= 1:
         return 0.0
-    return _solve_damping(max(round(restitution, 6), 0.02), round(rate_step, 9))
+    curve = _damping_of(round(rate_step, 9))
+    # In long steps so dull a contact cannot be had: the dullest one.
+    return float(curve(np.clip(restitution, curve.x[0], 1.0)))
 
 
-def bounce(damping: float, rate_step: float, phases: int = 64) -> float:
-    """Root-mean-square rebound speed of a unit impact on a contact, over where in a step the impact falls.
+@functools.cache
+def _damping_of(rate_step: float) -> PchipInterpolator:
+    """The damping ratio against the restitution, from the dullest contact that there is to a perfect one."""
+    ratios = np.linspace(0, 3, 201)
+    rebound = bounce(ratios, rate_step)
+    # Beyond the dullest, a step takes a contact through its rest and out again.
+    falling = np.flatnonzero(np.diff(rebound) >= 0)
+    count = int(falling[0]) + 1 if len(falling) else len(ratios)
+    return PchipInterpolator(rebound[:count][::-1], ratios[:count][::-1])
+
+
+def bounce(damping: Float[np.ndarray, "Z"], rate_step: float, phases: int = 64) -> Float[np.ndarray, "Z"]:
+    """Root-mean-square rebound speeds of a unit impact on contacts, over where in a step the impact falls.
 
     In the limit of small steps this is Schwager and Poeschel, Granular Matter 9, 465 (2007), equation 21.
     """
-    depth = (np.arange(phases) + 0.5) / phases * rate_step
-    speed, touching = np.ones(phases), np.ones(phases, dtype=bool)
-    for _ in range(math.ceil(20 * (1 + damping) / rate_step)):
-        push = np.maximum(depth + 2 * damping * speed, 0) * (depth > 0)
+    depth = np.tile((np.arange(phases) + 0.5) / phases * rate_step, (len(damping), 1))
+    speed, touching = np.ones_like(depth), np.ones_like(depth, dtype=bool)
+    for _ in range(math.ceil(20 * (1 + float(damping.max())) / rate_step)):
+        push = np.maximum(depth + 2 * damping[:, None] * speed, 0) * (depth > 0)
         speed = np.where(touching, speed - rate_step * push, speed)
         depth = np.where(touching, depth + rate_step * speed, depth)
         touching &= (depth > 0) & ~((push == 0) & (speed < 0))
         if not touching.any():
             break
-    return float(np.sqrt(np.mean(speed**2)))
-
-
-@functools.cache
-def _solve_damping(restitution: float, rate_step: float) -> float:
-    if bounce(3.0, rate_step) > restitution:
-        # In steps this long so dull a contact cannot be had: the dullest one.
-        ratios = np.linspace(0.2, 2.0, 91)
-        return float(ratios[np.argmin([abs(bounce(float(z), rate_step) - restitution) for z in ratios])])
-    root: Any = brentq(lambda z: bounce(z, rate_step) - restitution, 0.0, 3.0, xtol=1e-5)
-    return float(root)
+    return np.sqrt(np.mean(speed**2, axis=1))
 
 
 @dataclasses.dataclass
@@ -84,16 +88,15 @@ class Touches:
         self._now = data.time
         if not data.ncon:
             return
-        pushes: dict[tuple[int, int], float] = {}
         contact = data.contact
         address = contact.efc_address
         # With elliptic cones the first row of a contact is its normal force.
         force = np.where(address >= 0, data.efc_force[address], 0.0) if data.nefc else np.zeros(len(address))
-        for (a, b), push in zip(self._owner[contact.geom].tolist(), force.tolist()):
-            if push > 0:
-                pair = (a, b) if a <= b else (b, a)
-                pushes[pair] = pushes.get(pair, 0.0) + push
-        for pair, push in pushes.items():
+        owners = self._owner[contact.geom]
+        things = len(self._names)
+        pushes = np.bincount(owners.min(1) * things + owners.max(1), np.maximum(force, 0))
+        for code in np.flatnonzero(pushes).tolist():
+            pair, push = divmod(code, things), float(pushes[code])
             touch = self._open.get(pair)
             if touch and self._now - touch.last <= BREAK:
                 touch.last, touch.peak = self._now, max(touch.peak, push)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from itertools import combinations
 from typing import Any
@@ -81,11 +82,16 @@ class Model:
 
     def power(self, data: Any) -> float:
         """What the motors do now [W]. MuJoCo's own record of their forces is not of this moment."""
+        place, dof, (effort, stiffness, damping) = self._motors
+        speed = data.qvel[dof]
+        return float((effort + stiffness * data.qpos[place] + damping * speed) @ speed)
+
+    @functools.cached_property
+    def _motors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the coordinates and the speeds of the driven joints are, and the three terms of their efforts."""
         joint = self.compiled.actuator_trnid[:, 0]
-        coordinate = data.qpos[self.compiled.jnt_qposadr[joint]]
-        speed = data.qvel[self.compiled.jnt_dofadr[joint]]
-        effort, stiffness, damping = self.compiled.actuator_biasprm[:, :3].T
-        return float((effort + stiffness * coordinate + damping * speed) @ speed)
+        terms = self.compiled.actuator_biasprm[:, :3].T.copy()
+        return self.compiled.jnt_qposadr[joint], self.compiled.jnt_dofadr[joint], terms
 
 
 def build(spec: SceneSpec, timestep: float) -> Model:
