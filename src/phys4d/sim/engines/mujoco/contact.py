@@ -92,11 +92,12 @@ class Touches:
         address = contact.efc_address
         # With elliptic cones the first row of a contact is its normal force.
         force = np.where(address >= 0, data.efc_force[address], 0.0) if data.nefc else np.zeros(len(address))
-        owners = self._owner[contact.geom]
-        things = len(self._names)
-        pushes = np.bincount(owners.min(1) * things + owners.max(1), np.maximum(force, 0))
-        for code in np.flatnonzero(pushes).tolist():
-            pair, push = divmod(code, things), float(pushes[code])
+        pushes: dict[tuple[int, int], float] = {}
+        for (a, b), push in zip(self._owner[contact.geom].tolist(), force.tolist()):
+            if push > 0:
+                pair = (a, b) if a <= b else (b, a)
+                pushes[pair] = pushes.get(pair, 0.0) + push
+        for pair, push in pushes.items():
             touch = self._open.get(pair)
             if touch and self._now - touch.last <= BREAK:
                 touch.last, touch.peak = self._now, max(touch.peak, push)
