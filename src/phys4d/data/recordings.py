@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 
+from phys4d.data.sequences import INTRINSICS_FILES, Recording, is_recording, matrix, recording_of
 from phys4d.errors import InputError
 from phys4d.geometry import resize_intrinsics
 from phys4d.world import Camera, World4D
@@ -21,34 +20,12 @@ NO_READING = 65535
 """What many depth sensors write for 'nothing measured', beside 0."""
 
 
-class _Layout(NamedTuple):
-    """How a sequence names its files; the pattern finds the pictures, `{}` stands for the frame's digits."""
-
-    picture: re.Pattern[str]
-    depth: str
-    pose: str
-
-
-LAYOUTS = (
-    _Layout(re.compile(r"(\d+)\.rgb\.(?:jpe?g|png)"), "{}.depth_mm.png", "{}.world_from_camera.txt"),
-    # 7-Scenes and 3DMatch.
-    _Layout(re.compile(r"frame-(\d+)\.color\.(?:jpe?g|png)"), "frame-{}.depth.png", "frame-{}.pose.txt"),
-)
-INTRINSICS_FILES = ("intrinsics.txt", "camera-intrinsics.txt")
-
-
-class _Frame(NamedTuple):
-    picture: Path
-    depth: Path
-    pose: Path
-
-
 def read_rgbd(
     folder: str | Path,
     *,
     intrinsics: tuple[float, float, float, float] | None = None,
-    depth_scale: float = 0.001,
-    fps: float = 30.0,
+    depth_scale: float | None = None,
+    fps: float | None = None,
     size: tuple[int, int] | None = None,
     frames: int | None = None,
     stride: int = 1,
@@ -58,13 +35,16 @@ def read_rgbd(
 
     The folder holds, for every frame, a picture, a 16-bit depth picture (0 and 65535 = no reading) and a 4x4 pose
     (camera to world, metres, OpenCV camera axes), named `NNN.rgb.jpg`, `NNN.depth_mm.png` and
-    `NNN.world_from_camera.txt`, or, as in 7-Scenes and 3DMatch, `frame-NNN.color.png`, `frame-NNN.depth.png` and
-    `frame-NNN.pose.txt`.
+    `NNN.world_from_camera.txt`; or, as in 7-Scenes and 3DMatch, `frame-NNN.color.png`, `frame-NNN.depth.png` and
+    `frame-NNN.pose.txt`; or, as ScanNet is exported, `color/N.jpg`, `depth/N.png` and `pose/N.txt` (pictures are
+    resized to depth, frames whose pose was lost are left out); or, as in TUM RGB-D, files listed by their times in
+    `rgb.txt`, `depth.txt` and `groundtruth.txt` (see `sequences`).
 
-    intrinsics: (fx, fy, cx, cy) [px] of the stored pictures; default, the 3x3 matrix in `intrinsics.txt` or
-        `camera-intrinsics.txt` in the folder.
-    depth_scale: metres per unit of the depth pictures.
-    fps: frames per second of the stored sequence; with `stride` the world's rate is that many times lower.
+    intrinsics: (fx, fy, cx, cy) [px] of the stored depth; default, the 3x3 matrix in `intrinsics.txt` or
+        `camera-intrinsics.txt` in the folder, of ScanNet `intrinsic/intrinsic_depth.txt`.
+    depth_scale: metres per unit of the depth pictures; default 0.001, of TUM RGB-D 1/5000.
+    fps: frames per second of the stored sequence; default 30, of TUM RGB-D what its times say. With `stride` the
+        world's rate is that many times lower.
     size: (height, width) [px] to resize to, without cropping; depth takes the nearest reading, never a mean.
     frames: at most so many, counted after `stride`, which keeps every so many-th frame.
     up: the direction against gravity in the axes of the poses. Such recordings are seldom aligned with gravity, so
@@ -79,10 +59,14 @@ def read_rgbd(
         raise InputError(f"stride and frames must be at least 1, not {stride} and {frames}")
     if size is not None and min(size) < 1:
         raise InputError(f"size must be two positive numbers, not {size}")
-    chosen = _frames(folder)[::stride][:frames]
-    k = _intrinsics(folder, intrinsics)
+    recording = recording_of(folder)
+    chosen = recording.frames[::stride][:frames]
+    k = _intrinsics(folder, recording, intrinsics)
+    fps = recording.fps if fps is None else fps
     pictures = [_picture(frame.picture) for frame in chosen]
-    depths = [_depth(frame.depth, depth_scale) for frame in chosen]
+    depths = [_depth(frame.depth, depth_scale or recording.depth_scale) for frame in chosen]
+    if recording.registered:
+        pictures = [_resize_picture(picture, depths[0].shape) for picture in pictures]
     stored = pictures[0].shape[:2]
     for frame, picture, depth in zip(chosen, pictures, depths):
         for path, array in ((frame.picture, picture), (frame.depth, depth)):
@@ -106,66 +90,28 @@ def read_rgbd(
     return World4D.from_rgbd(np.stack(pictures), np.stack(depths), camera, fps=fps / stride, meta=meta)
 
 
-def is_recording(path: Path) -> bool:
-    """Whether a folder holds RGB-D frames under the names of some layout."""
-    return path.is_dir() and any(layout.picture.fullmatch(p.name) for p in path.iterdir() for layout in LAYOUTS)
-
-
-def _frames(folder: Path) -> list[_Frame]:
-    """The files of every frame, in order; every one of them is there."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of RGB-D frames")
-    for layout in LAYOUTS:
-        found = [(match[1], path) for path in folder.iterdir() if (match := layout.picture.fullmatch(path.name))]
-        if found:
-            break
-    else:
-        raise InputError(
-            f"{folder}: no RGB-D frames; pictures are named 000.rgb.jpg, or frame-000000.color.png as in 7-Scenes"
-        )
-    found.sort(key=lambda entry: (int(entry[0]), entry[1].name))
-    frames = [
-        _Frame(path, folder / layout.depth.format(digits), folder / layout.pose.format(digits))
-        for digits, path in found
-    ]
-    missing = [path.name for frame in frames for path in (frame.depth, frame.pose) if not path.is_file()]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"{folder}: {', '.join(missing[:3])}{more} missing; every picture needs its depth and its pose"
-        )
-    return frames
-
-
-def _intrinsics(folder: Path, given: tuple[float, float, float, float] | None) -> Float[np.ndarray, "3 3"]:
+def _intrinsics(
+    folder: Path, recording: Recording, given: tuple[float, float, float, float] | None
+) -> Float[np.ndarray, "3 3"]:
     """K [px] of the stored pictures."""
     if given is not None:
         if len(given) != 4 or not np.isfinite(given).all() or not 0.1 <= min(given[:2]) <= max(given[:2]) <= 1e6:
             raise InputError(f"intrinsics should be (fx, fy, cx, cy) in pixels, not {given}")
         fx, fy, cx, cy = given
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
-    for name in INTRINSICS_FILES:
-        if (folder / name).is_file():
-            return _matrix(folder / name, 3)
+    if recording.intrinsics is not None:
+        return matrix(recording.intrinsics, 3)
     raise InputError(
         f"{folder}: no {' or '.join(INTRINSICS_FILES)} there;\n"
         "pass intrinsics=(fx, fy, cx, cy) in pixels, on the command line --intrinsics FX FY CX CY"
     )
 
 
-def _matrix(path: Path, rows: int) -> np.ndarray:
-    try:
-        matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not a matrix of numbers ({error})") from error
-    if matrix.shape != (rows, rows) or not np.isfinite(matrix).all():
-        raise InputError(f"{path}: should be a {rows}x{rows} matrix of finite numbers, is {matrix.shape}")
-    return matrix
-
-
-def _pose(path: Path) -> Float[np.ndarray, "4 4"]:
+def _pose(path: Path | Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     """`world_from_camera` [m], its rotation freed from the rounding of a text file."""
-    pose = _matrix(path, 4)
+    if not isinstance(path, Path):
+        return path
+    pose = matrix(path, 4)
     u, _, v = np.linalg.svd(pose[:3, :3])
     rotation = u @ v
     if np.abs(rotation - pose[:3, :3]).max() > 0.01 or np.linalg.det(rotation) < 0:
