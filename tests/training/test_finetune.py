@@ -5,6 +5,7 @@ import torch
 
 from phys4d.backbones import adapters
 from phys4d.data.shards import open_dataset
+from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.training.finetune import FinetuneConfig, FinetuneStage, free_name, head_losses
 from phys4d.training.loop import autocast, seed_step
@@ -92,6 +93,22 @@ def test_the_adapter_starts_as_the_controls_even_where_heads_are_fresh(clips, rg
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
     assert stages[0].model.heads is not None
     assert stages[1].model.heads is None
+
+
+@pytest.mark.parametrize(("tuned", "learns"), [("heads", {"heads"}), ("full", {"heads", "rest"})])
+def test_what_learns_can_be_chosen(clips, tuned, learns):
+    stage = stage_of(clips, tuned=tuned)
+    assert stage.model.adapters == []
+    seed_step(0, 0)
+    stage.loss(next(stage.batches(0)), 0)[0].backward()
+    assert {kind for kind, size in gradients(stage).items() if size} == learns
+    required = {n.startswith("heads.") for n, p in stage.trained.named_parameters() if p.requires_grad}
+    assert required == ({True} if tuned == "heads" else {True, False})
+
+
+def test_a_control_in_which_nothing_learns_is_refused():
+    with pytest.raises(InputError, match="nothing would learn"):
+        FinetuneConfig(objective="control", tuned="heads")
 
 
 def test_losses_are_taken_in_full_precision(clips):

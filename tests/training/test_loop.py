@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch import nn
 from phys4d.errors import WorkError
 from phys4d.training.checkpoint import load_checkpoint
 from phys4d.training.config import TrainConfig
+from phys4d.training.ending import EndedError
 from phys4d.training.loop import autocast, run_stage
 from phys4d.training.optimizer import rate_at
 
@@ -31,6 +34,7 @@ class Regression:
     """y = x w + b on batches that depend on their number alone, with noise from torch's generator."""
 
     name = "regression"
+    best = ("norm", "lower")
     stride = 1
 
     def __init__(self, config=CONFIG, *, noise=0.1, killed_at=None, bad=(), empty=(), singular=(), stop_at=None):
@@ -118,6 +122,50 @@ def test_a_continued_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, killed_a
         assert all(torch.equal(ends[0][kind][n], ends[1][kind][n]) for n in ("weight", "bias"))
     # Nothing is logged twice, nor forgotten.
     assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_run_that_is_asked_to_end_saves_first_and_goes_on_bit_for_bit(tmp_path, stride):
+    class Asked(Regression):
+        def loss(self, batch, step):
+            if step == 9:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().loss(batch, step)
+
+    before = signal.getsignal(signal.SIGTERM)
+    whole, parts = Regression(), Asked()
+    whole.stride = parts.stride = stride
+    history = run_stage(whole, tmp_path / "whole", say=quiet)
+    saved = 10 if stride == 1 else 12
+    with pytest.raises(EndedError, match=f"saved at step {saved}; --resume continues it"):
+        run_stage(parts, tmp_path / "parts", say=quiet)
+    assert signal.getsignal(signal.SIGTERM) is before
+    step, _ = load_checkpoint(tmp_path / "parts")
+    assert step == saved
+    again = Regression()
+    again.stride = stride
+    assert run_stage(again, tmp_path / "parts", resume=True, say=quiet) == history
+    assert torch.equal(weights(whole), weights(again))
+
+
+@pytest.mark.parametrize(("better", "steps"), [("lower", [5, 15]), ("higher", [5, 10, 20])])
+def test_the_best_validation_is_kept(tmp_path, better, steps):
+    """By the stage's own measure; the start is none of them, and what is no number never is."""
+
+    class Measured(Regression):
+        best = ("error", better)
+
+        def validate(self):
+            return {"error": next(self.errors)}
+
+    stage = Measured()
+    stage.errors = iter([0.0, 3.0, 4.0, 2.0, 5.0] if better == "higher" else [0.0, 3.0, math.nan, 2.0, 2.0])
+    kept, history = [], []
+    history = run_stage(stage, tmp_path, keep_best=lambda: kept.append(weights(stage).clone()), say=quiet)
+    found = [row["step"] for row in history[1:]]
+    assert found == [5, 10, 15, 20]
+    assert len(kept) == len(steps)
+    assert not torch.equal(kept[0], kept[-1])
 
 
 def test_the_averaged_weights_are_what_is_validated_and_left(tmp_path):

@@ -45,6 +45,7 @@ def test_a_run_leaves_a_model_and_is_not_run_twice(base, debug, rgb_clips, tmp_p
     assert json.loads((run / "history.json").read_text()) == history
     final = WorldModel.from_pretrained(run / "final")
     assert final.meta["stage"] == "base"
+    assert WorldModel.from_pretrained(run / "best").meta["name"].endswith("best)")
     assert len(list((run / "samples").iterdir())) == 1
     start = debug.model("base", None).backbone.state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in final.backbone.state_dict().items())

@@ -48,6 +48,7 @@ class BaseStage:
     """See the module."""
 
     name = "base"
+    best = ("change_iou_end", "higher")
     stride = 1
 
     def __init__(

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from phys4d import losses
 from phys4d.backbones import adapters
 from phys4d.data.shards import WorldDataset
+from phys4d.errors import InputError
 from phys4d.geometry import motion_from_scene_flow
 from phys4d.heads import HeadOutput
 from phys4d.model import WorldModel
@@ -45,13 +46,15 @@ STILL = 1e-4
 class FinetuneConfig(TrainConfig):
     """Settings of stage 2, beside those of every stage.
 
-    objective: "physics", or "control" for the diffusion loss alone. rank, alpha: of the adapter. *_weight: of the
+    objective: "physics", or "control" for the diffusion loss alone. tuned: what of the backbone learns beside the
+    heads: "adapter", "full" (every weight), or "heads" (nothing). rank, alpha: of the adapter. *_weight: of the
     losses; gamma: of the rigid part of the warp loss. most_time: the noisiest clip that heads read. moving_weight,
     text_drop, more_context: see the base stage. head_width: of heads that start here. short_frames, short_share:
     of what heads read, see stage 1.
     """
 
     objective: str = "physics"
+    tuned: str = "adapter"
     rank: int = 16
     alpha: float = 32.0
     diffusion_weight: float = 1.0
@@ -71,6 +74,9 @@ class FinetuneConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._one_of("objective", ("physics", "control"))
+        self._one_of("tuned", ("adapter", "full", "heads"))
+        if self.tuned == "heads" and self.objective == "control":
+            raise InputError("the control trains no heads: with tuned=heads nothing would learn")
         self._at_least(1, "rank")
 
     @property
@@ -93,9 +99,12 @@ class FinetuneStage:
     ) -> None:
         check_short(model.backbone, config.short_frames)
         self.physics = config.objective == "physics"
+        self.best = ("abs_rel", "lower") if self.physics else ("change_iou_end", "higher")
         # Before the heads, whose random start would otherwise make it another one than the control's.
-        name = "finetune" if self.physics else "control"
-        adapters.add_adapter(model.backbone, free_name(model, name), rank=config.rank, alpha=config.alpha)
+        model.backbone.requires_grad_(config.tuned == "full")
+        if config.tuned == "adapter":
+            name = "finetune" if self.physics else "control"
+            adapters.add_adapter(model.backbone, free_name(model, name), rank=config.rank, alpha=config.alpha)
         if self.physics and model.heads is None:
             model.with_heads(width=config.head_width)
         if model.heads is not None:
@@ -111,7 +120,8 @@ class FinetuneStage:
         video = self.model.to_video(batch["rgb"])
         prompts = dropped_prompts(batch["prompt"], config.text_drop)
         context = given_frames(batch["meta"], self.model.backbone.most_frames // 2, config.more_context)
-        diffusion, _ = denoising_loss(self.model, video, prompts, context, moving_weight=config.moving_weight)
+        with torch.set_grad_enabled(config.tuned != "heads"):
+            diffusion, _ = denoising_loss(self.model, video, prompts, context, moving_weight=config.moving_weight)
         told = {"diffusion": float(diffusion.detach())}
         if not self.physics:
             return diffusion, told

@@ -23,9 +23,10 @@ from phys4d.atomic import write_text
 from phys4d.errors import WorkError
 from phys4d.training.checkpoint import load_checkpoint, save_checkpoint
 from phys4d.training.config import TrainConfig
+from phys4d.training.ending import EndedError, asked_to_end
 from phys4d.training.log import RunLog
 from phys4d.training.optimizer import optimizer_of, parts_of, rate_at
-from phys4d.training.ranks import agreed, average_gradients, rank_and_size
+from phys4d.training.ranks import agreed, any_of, average_gradients, rank_and_size
 
 History = list[dict[str, float]]
 
@@ -49,6 +50,11 @@ class Stage(Protocol):
         """Checkpoints fall on multiples of this many steps."""
         ...
 
+    @property
+    def best(self) -> tuple[str, str]:
+        """The measure of `validate` that tells the better model, and whether "lower" or "higher" is better."""
+        ...
+
     def batches(self, start: int) -> Iterator[Any]:
         """Batches from step `start` on, without end."""
         ...
@@ -67,13 +73,19 @@ class Stage(Protocol):
 
 
 def run_stage(
-    stage: Stage, run: Path, *, resume: bool = False, say: Callable[[str], None] = tqdm.write
+    stage: Stage,
+    run: Path,
+    *,
+    resume: bool = False,
+    keep_best: Callable[[], object] = lambda: None,
+    say: Callable[[str], None] = tqdm.write,
 ) -> History:
     """Train a stage to its last step; returns its validations, step 0 first.
 
     Writes `RUN/checkpoints`, `RUN/log.jsonl` and TensorBoard events. The averaged weights are in the stage's model
-    afterwards. A step without a finite loss and gradient is skipped; raises WorkError after `max_bad_steps` such
-    steps in a row.
+    afterwards. keep_best: called when a validation was the best so far, with the averaged weights in place. A step
+    without a finite loss and gradient is skipped; raises WorkError after `max_bad_steps` such steps in a row, and
+    EndedError, with everything saved, where the process is asked to end (SIGTERM).
     """
     config = stage.config
     rank, ranks = rank_and_size()
@@ -94,7 +106,7 @@ def run_stage(
         say(f"{run}: continuing from step {start} of {config.steps}")
     log = RunLog(run, start) if first else None
     if start == 0 and log is not None:
-        _validate(stage, parameters, average, 0, history, log, say)
+        _validate(stage, parameters, average, 0, history, log, keep_best, say)
     # A run that was stopped, but not finished, is not trained beyond where it stopped.
     reason = stage.stop_reason(history) if start and first else None
     stop = agreed(reason is not None)
@@ -102,60 +114,65 @@ def run_stage(
     batches = stage.batches(start)
     steps = range(start, config.steps)
     progress = tqdm(steps, initial=start, total=config.steps, unit="step", desc=stage.name, disable=not first)
-    for step in progress:
-        if stop:
-            if first:
-                say(f"{stage.name}: stopped at step {step}: {reason}")
-            break
-        began = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * group["share"] * rate_at(step, config)
-        optimizer.zero_grad(set_to_none=True)
-        numbers, trouble = _gradients(stage, batches, step)
-        numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
-        # Each part by itself, or the heads' gradients would settle how far the backbone goes.
-        norms = {name: float(nn.utils.clip_grad_norm_(part, config.grad_clip)) for name, part in parts.items()}
-        norm = math.hypot(*norms.values())
-        if not trouble and math.isfinite(norm) and math.isfinite(numbers["loss"]):
-            optimizer.step()
-            bad = 0
-        else:
-            bad += 1
-            trouble = trouble or "its loss or gradient is not finite"
-            say(f"{stage.name}: step {step} skipped, {trouble} ({bad} in a row)")
-            if bad >= config.max_bad_steps:
-                raise WorkError(
-                    f"{stage.name}: {bad} bad steps in a row, stopped at step {step}: {trouble}. Lower the "
-                    "learning rate, or look at the data with `phys4d verify`"
-                )
-        if average is not None:
-            # Young runs would otherwise drag their random start along.
-            decay = min(config.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for name, parameter in parameters.items():
-                    average[name].lerp_(parameter, 1 - decay)
-        done = step + 1
-        clips = ranks * config.batch_size * config.accumulate / (time.perf_counter() - began)
-        numbers |= {f"grad_norm_{name}": value for name, value in norms.items()}
-        numbers |= {"lr": config.lr * rate_at(step, config), "clips_per_second": clips}
-        if done % config.log_every == 0 or done == config.steps:
-            progress.set_postfix(loss=f"{numbers['loss']:.4f}", clips_s=f"{clips:.1f}")
-            if log is not None:
-                log.write(done, numbers, "train")
-        if done % config.validate_every == 0 or done == config.steps:
-            if log is not None:
-                _validate(stage, parameters, average, done, history, log, say)
-                reason = stage.stop_reason(history) if done < config.steps else None
-            stop = agreed(reason is not None)
-        if first and (done % stride == 0 or done == config.steps or stop):
-            state = {
-                "weights": {n: p.detach() for n, p in parameters.items()},
-                "average": average or {},
-                "optimizer": optimizer.state_dict(),
-                "bad": bad,
-                "history": history,
-            }
-            save_checkpoint(run, done, state, keep=config.keep)
+    with asked_to_end() as asked:
+        for step in progress:
+            if stop:
+                if first:
+                    say(f"{stage.name}: stopped at step {step}: {reason}")
+                break
+            began = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * group["share"] * rate_at(step, config)
+            optimizer.zero_grad(set_to_none=True)
+            numbers, trouble = _gradients(stage, batches, step)
+            numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
+            # Each part by itself, or the heads' gradients would settle how far the backbone goes.
+            norms = {name: float(nn.utils.clip_grad_norm_(part, config.grad_clip)) for name, part in parts.items()}
+            norm = math.hypot(*norms.values())
+            if not trouble and math.isfinite(norm) and math.isfinite(numbers["loss"]):
+                optimizer.step()
+                bad = 0
+            else:
+                bad += 1
+                trouble = trouble or "its loss or gradient is not finite"
+                say(f"{stage.name}: step {step} skipped, {trouble} ({bad} in a row)")
+                if bad >= config.max_bad_steps:
+                    raise WorkError(
+                        f"{stage.name}: {bad} bad steps in a row, stopped at step {step}: {trouble}. Lower the "
+                        "learning rate, or look at the data with `phys4d verify`"
+                    )
+            if average is not None:
+                # Young runs would otherwise drag their random start along.
+                decay = min(config.ema, (1 + step) / (10 + step))
+                with torch.no_grad():
+                    for name, parameter in parameters.items():
+                        average[name].lerp_(parameter, 1 - decay)
+            done = step + 1
+            clips = ranks * config.batch_size * config.accumulate / (time.perf_counter() - began)
+            numbers |= {f"grad_norm_{name}": value for name, value in norms.items()}
+            numbers |= {"lr": config.lr * rate_at(step, config), "clips_per_second": clips}
+            if done % config.log_every == 0 or done == config.steps:
+                progress.set_postfix(loss=f"{numbers['loss']:.4f}", clips_s=f"{clips:.1f}")
+                if log is not None:
+                    log.write(done, numbers, "train")
+            if done % config.validate_every == 0 or done == config.steps:
+                if log is not None:
+                    _validate(stage, parameters, average, done, history, log, keep_best, say)
+                    reason = stage.stop_reason(history) if done < config.steps else None
+                stop = agreed(reason is not None)
+            # Batches that serve several steps cannot be taken up in their midst.
+            ended = any_of(asked()) and done % stage.stride == 0 and done < config.steps
+            if first and (done % stride == 0 or done == config.steps or stop or ended):
+                state = {
+                    "weights": {n: p.detach() for n, p in parameters.items()},
+                    "average": average or {},
+                    "optimizer": optimizer.state_dict(),
+                    "bad": bad,
+                    "history": history,
+                }
+                save_checkpoint(run, done, state, keep=config.keep)
+            if ended:
+                raise EndedError(f"{stage.name}: asked to end, saved at step {done}; --resume continues it")
     progress.close()
     if average is not None:
         _fill(parameters, average)
@@ -222,6 +239,13 @@ def _fill(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> Non
         parameter.copy_(values[name])
 
 
+def _improved(history: History, measure: str, better: str) -> bool:
+    """Whether the last validation after step 0 is the best of them."""
+    sign = 1 if better == "higher" else -1
+    values = [sign * row.get(measure, math.nan) for row in history if row["step"]]
+    return math.isfinite(values[-1]) and all(not value >= values[-1] for value in values[:-1])
+
+
 def _validate(
     stage: Stage,
     parameters: dict[str, nn.Parameter],
@@ -229,6 +253,7 @@ def _validate(
     step: int,
     history: History,
     log: RunLog,
+    keep_best: Callable[[], object],
     say: Callable[[str], None],
 ) -> None:
     was = stage.trained.training
@@ -237,7 +262,9 @@ def _validate(
     seed_step(stage.config.seed, 2**31)
     with weights_in_place(parameters, average), torch.no_grad():
         measures = stage.validate()
+        history.append({"step": float(step), **measures})
+        if step and _improved(history, *stage.best):
+            keep_best()
     stage.trained.train(was)
-    history.append({"step": float(step), **measures})
     log.write(step, measures, "validation")
     say(f"{stage.name}: step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in measures.items()))

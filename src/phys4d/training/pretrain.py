@@ -73,6 +73,7 @@ class PretrainStage:
     """See the module."""
 
     name = "pretrain"
+    best = ("disparity_l1", "lower")
     stride = 1
 
     def __init__(

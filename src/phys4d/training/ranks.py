@@ -49,6 +49,16 @@ def average_gradients(parameters: Collection[nn.Parameter], loss: float) -> floa
     return float(flat[-1])
 
 
+def any_of(flag: bool) -> bool:
+    """Whether any process says so."""
+    _, size = rank_and_size()
+    if size == 1:
+        return flag
+    said = torch.tensor([float(flag)], device="cuda" if torch.cuda.is_available() else "cpu")
+    dist.all_reduce(said, dist.ReduceOp.MAX)
+    return bool(said.item())
+
+
 def agreed(flag: bool) -> bool:
     """What the first process says."""
     _, size = rank_and_size()

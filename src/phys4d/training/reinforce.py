@@ -101,7 +101,7 @@ class ReinforceConfig(TrainConfig):
 class ReinforceStage:
     """See the module."""
 
-    name = "reinforce"
+    name, best = "reinforce", ("held_out_reward", "higher")
 
     def __init__(
         self,

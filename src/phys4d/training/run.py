@@ -3,6 +3,7 @@
 RUN/run.json          what was asked for: stage, settings, model, data, versions
 RUN/checkpoints       see `checkpoint.py`;  RUN/log.jsonl, RUN/tensorboard: numbers
 RUN/history.json      validations;  RUN/samples: worlds of held-out scenes, to look at
+RUN/best              a model folder, of the best validation by the stage's own measure
 RUN/final             a model folder, written last
 """
 
@@ -103,12 +104,21 @@ def train(
             shutil.rmtree(run, ignore_errors=True)
         raise
     wait_for_all()
-    history = run_stage(made, run, resume=resume, say=say)
+    told = {"name": f"{stage} ({run.name})", "stage": stage, "run": record}
+
+    def keep_best() -> None:
+        before = model.meta
+        model.meta = before | told | {"name": f"{stage} ({run.name}, best)"}
+        shutil.rmtree(run / "best", ignore_errors=True)
+        model.save_pretrained(run / "best")
+        model.meta = before
+
+    history = run_stage(made, run, resume=resume, keep_best=keep_best, say=say)
     model.eval()
     if not first:
         return history
     _show(model, held, run / "samples")
-    model.meta |= {"name": f"{stage} ({run.name})", "stage": stage, "run": record}
+    model.meta |= told
     model.save_pretrained(run / "final")
     say(f"{run / 'final'}: the trained model")
     return history
