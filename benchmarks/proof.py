@@ -26,7 +26,7 @@ from phys4d import WorldModel, open_dataset
 from phys4d.demo.page import text_of
 from phys4d.evaluation.bootstrap import interval, paired_interval
 from phys4d.recipes import recipes
-from phys4d.rewards import prepare_scene, rewards
+from phys4d.rewards import prepare_scene, reward_of
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.config import override
 from phys4d.training.guards import Guarded
@@ -104,7 +104,7 @@ def measured(arms: dict[str, list[Path]], runs: Path) -> dict[str, dict[str, np.
         return lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
 
     scenes = [prepare_scene(world, lift) for world in open_dataset(runs / "HELD")]
-    guards = Guarded(scenes, lift, rewards[RECIPE.reinforce.reward], RECIPE.reinforce.sampling_steps)
+    guards = Guarded(scenes, lift, reward_of(RECIPE.reinforce.reward), RECIPE.reinforce.sampling_steps)
     found = {}
     for name, places in tqdm(arms.items(), desc="measuring", unit="arm"):
         best_of = TAKES if name.startswith("best") else 1

@@ -106,6 +106,27 @@ def test_what_learns_can_be_chosen(clips, tuned, learns):
     assert required == ({True} if tuned == "heads" else {True, False})
 
 
+def test_the_heads_pull_at_the_adapter_by_their_share_and_learn_as_before(clips):
+    found = {}
+    for name, changes in {"diffusion": {"objective": "control"}, "sum": {}, "share": {"heads_share": 0.5}}.items():
+        torch.manual_seed(3)
+        stage = stage_of(clips, **changes)
+        seed_step(0, 0)
+        stage.loss(next(stage.batches(0)), 0)[0].backward()
+        grads = {n: p.grad for n, p in stage.model.named_parameters() if p.grad is not None}
+        adapter = [g.flatten() for n, g in grads.items() if ".lora_B" in n]
+        found[name] = torch.cat(adapter), {n: g for n, g in grads.items() if n.startswith("heads.")}
+    alone = found["diffusion"][0]
+    pull = found["share"][0] - alone
+    assert float(pull.norm()) == pytest.approx(0.5 * float(alone.norm()), rel=1e-3)
+    # In the same direction as in the sum.
+    other = found["sum"][0] - alone
+    assert float(torch.cosine_similarity(pull, other, dim=0)) == pytest.approx(1, abs=1e-4)
+    assert found["share"][1].keys() == found["sum"][1].keys()
+    for name, gradient in found["sum"][1].items():
+        torch.testing.assert_close(found["share"][1][name], gradient)
+
+
 def test_a_control_in_which_nothing_learns_is_refused():
     with pytest.raises(InputError, match="nothing would learn"):
         FinetuneConfig(objective="control", tuned="heads")

@@ -10,7 +10,7 @@ from phys4d.backbones.backbone import per_clip
 from phys4d.model import WorldModel
 from phys4d.sampling import Rollout, free_mean, replay, rollout, sample
 from phys4d.training.loop import autocast
-from phys4d.training.policy import Sample, balanced, match_error, matching_loss, policy_loss
+from phys4d.training.policy import Sample, match_error, matching_loss, policy_loss
 
 GROUP = 4
 SETTINGS = {"kl_limit": 1e-5, "clip": 1e-4, "beta": 0.0}
@@ -183,22 +183,3 @@ def test_the_distance_is_that_from_the_model_without_the_adapter(backbone, condi
     assert float(loss.detach()) == pytest.approx(2 * told["from_reference"], rel=1e-5)
     # Nearer the reference is better.
     assert float(gradients(backbone, loss).norm()) > 0
-
-
-@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
-def test_the_anchor_pulls_by_its_share_whatever_its_size(size):
-    a, b, idle = (torch.tensor([1.0, 2.0], requires_grad=True) for _ in range(3))
-    policy, anchor = 3 * a[0] + 4 * b[1], size * (a[1] + 2 * b[0])
-    loss = balanced(policy, anchor, [a, b, idle], share=0.5)
-    assert float(loss.detach()) == float(policy.detach())
-    loss.backward()
-    # |d policy| = 5, and the anchor's direction is (1, 2) / sqrt 5 of a[1] and b[0].
-    torch.testing.assert_close(a.grad, torch.tensor([3.0, 2.5 / 5**0.5]))
-    torch.testing.assert_close(b.grad, torch.tensor([5.0 / 5**0.5, 4.0]))
-    assert not idle.grad.any()
-
-
-def test_an_anchor_that_says_nothing_leaves_the_policy_alone():
-    a = torch.tensor([1.0, 2.0], requires_grad=True)
-    balanced(3 * a[0], 0 * a[1], [a], share=0.5).backward()
-    torch.testing.assert_close(a.grad, torch.tensor([3.0, 0.0]))

@@ -30,6 +30,7 @@ from phys4d.errors import InputError
 from phys4d.geometry import motion_from_scene_flow
 from phys4d.heads import HeadOutput
 from phys4d.model import WorldModel
+from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, dropped_prompts, given_frames
 from phys4d.training.loop import History
@@ -49,8 +50,9 @@ class FinetuneConfig(TrainConfig):
     objective: "physics", or "control" for the diffusion loss alone. tuned: what of the backbone learns beside the
     heads: "adapter", "full" (every weight), or "heads" (nothing). rank, alpha: of the adapter. *_weight: of the
     losses; gamma: of the rigid part of the warp loss. most_time: the noisiest clip that heads read. moving_weight,
-    text_drop, more_context: see the base stage. head_width: of heads that start here. short_frames, short_share:
-    of what heads read, see stage 1.
+    text_drop, more_context: see the base stage. heads_share: length of the heads' gradient in the backbone, as a
+    share of the diffusion loss's; 0: as it is. head_width: of heads that start here. short_frames, short_share: of
+    what heads read, see stage 1.
     """
 
     objective: str = "physics"
@@ -67,6 +69,7 @@ class FinetuneConfig(TrainConfig):
     moving_weight: float = 4.0
     text_drop: float = 0.3
     more_context: float = 0.2
+    heads_share: float = 0.0
     head_width: int = 24
     short_frames: int = 0
     short_share: float = 0.75
@@ -130,6 +133,10 @@ class FinetuneStage:
         t = config.most_time * torch.rand(len(video), device=video.device)
         seen = self.model.read(video, prompts, t=t)
         loss, parts = head_losses(seen, batch, config)
+        if config.heads_share and config.tuned != "heads" and torch.is_grad_enabled():
+            parts_of_it = (self.model.backbone, self.model.need_heads())
+            tuned, heads = ([p for p in part.parameters() if p.requires_grad] for part in parts_of_it)
+            return balanced(diffusion, loss, tuned, config.heads_share, heads), told | parts
         return config.diffusion_weight * diffusion + loss, told | parts
 
     def validate(self) -> dict[str, float]:

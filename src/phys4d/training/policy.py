@@ -11,7 +11,6 @@ and + beta |v - v_ref|^2 at the noisy steps, v_ref without the adapter; `balance
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -79,22 +78,6 @@ def matching_loss(
     ratio = (sample.error - match_error(backbone, sample)).exp()
     gain, cut = _clipped(sample.advantage, ratio, clip)
     return -gain.mean(), {"masked": float(cut.float().mean())}
-
-
-def balanced(
-    policy: Float[Tensor, ""], anchor: Float[Tensor, ""], parameters: Sequence[Tensor], share: float
-) -> Float[Tensor, ""]:
-    """The policy's loss, whose gradient is d policy + share |d policy| / |d anchor| d anchor.
-
-    l is a mean over latents, under noise that no two of them share, so that the policy's gradient is small by
-    orders of magnitude (`benchmarks/policy.py`): at a fixed weight the anchor would decide alone where to go.
-    """
-    towards = torch.autograd.grad(policy, parameters, allow_unused=True, materialize_grads=True)
-    back = torch.autograd.grad(anchor, parameters, allow_unused=True, materialize_grads=True)
-    lengths = [torch.stack([g.square().sum() for g in some]).sum().sqrt() for some in (towards, back)]
-    scale = share * lengths[0] / lengths[1].clamp_min(1e-20)
-    pull = torch.stack([((a + scale * b) * p).sum() for a, b, p in zip(towards, back, parameters)]).sum()
-    return policy.detach() + pull - pull.detach()
 
 
 def match_error(backbone: Backbone, sample: Sample) -> Float[Tensor, "G"]:

@@ -33,15 +33,16 @@ from phys4d.backbones import Condition, adapters
 from phys4d.data.shards import WorldDataset, concatenate
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
-from phys4d.rewards import RewardScene, advantages, prepare_scene, rewards
+from phys4d.rewards import RewardScene, advantages, prepare_scene, reward_of
 from phys4d.sampling import Rollout, draw_window, rollout, sample
+from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, given_frames
 from phys4d.training.finetune import FIELDS, FinetuneConfig, free_name, head_losses
 from phys4d.training.guards import Guarded, parted, rewarded
 from phys4d.training.loop import History, autocast
 from phys4d.training.measures import stage_batches
-from phys4d.training.policy import OBJECTIVES, Sample, balanced, match_error, matching_loss, policy_loss
+from phys4d.training.policy import OBJECTIVES, Sample, match_error, matching_loss, policy_loss
 from phys4d.training.ranks import rank_and_size
 from phys4d.world import World4D
 
@@ -51,14 +52,13 @@ class ReinforceConfig(TrainConfig):
     """Settings of stage 3, beside those of every stage.
 
     batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
-    rollouts. reward: by name. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the rollouts;
-    kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share: see above;
-    anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too;
-    moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the control
-    that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or sharpness
-    may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter cannot tell
-    the truth from its first frame held still; without it a lifter that has learned nothing will do, to try the
-    machinery.
+    rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the
+    rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share:
+    see above; anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train
+    too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the
+    control that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or
+    sharpness may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter
+    cannot tell the truth from its first frame held still; without it a lifter that learned nothing will do.
     """
 
     batch_size: int = 8
@@ -114,7 +114,7 @@ class ReinforceStage:
             raise InputError(
                 "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
             )
-        self.score = rewards[config.reward]
+        self.score = reward_of(config.reward)
         self.lifter = copy.deepcopy(model).requires_grad_(False).eval()
         self.adapter = free_name(model, self.name)
         adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
