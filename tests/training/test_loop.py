@@ -201,12 +201,31 @@ def test_a_bad_step_is_skipped_and_counted(tmp_path, fault):
     assert [state["bad"] for state in states] == [0, 0, 1, 2, 0, 0]
     assert any("step 3 skipped" in text and "2 in a row" in text for text in said)
     assert torch.isfinite(stage.trained.weight).all()
+    kept = [json.loads(line) for line in (tmp_path / "bad-steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in kept] == [2, 3]
+    assert all(row["reason"] for row in kept)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_skipped_step_names_the_clips_that_it_read(tmp_path, wrapped):
+    class Named(Regression):
+        def batches(self, start):
+            for number, rows in enumerate(super().batches(start)):
+                batch = {"rows": rows, "key": [f"clip-{number}-{i}" for i in range(2)]}
+                yield ("rollouts", batch) if wrapped else batch
+
+        def loss(self, batch, step):
+            return super().loss((batch[1] if wrapped else batch)["rows"], step)
+
+    run_stage(Named(dataclasses.replace(CONFIG, accumulate=2), bad=(4,)), tmp_path, say=quiet)
+    [row] = [json.loads(line) for line in (tmp_path / "bad-steps.jsonl").read_text().splitlines()]
+    assert row["clips"] == ["clip-8-0", "clip-8-1", "clip-9-0", "clip-9-1"]
 
 
 @pytest.mark.parametrize("fault", ["bad", "empty"])
 def test_too_many_bad_steps_stop_the_run(tmp_path, fault):
     stage = Regression(dataclasses.replace(CONFIG, max_bad_steps=4), **{fault: range(7, 100)})
-    with pytest.raises(WorkError, match="4 bad steps in a row, stopped at step 10"):
+    with pytest.raises(WorkError, match=r"4 bad steps in a row, stopped at step 10.*bad-steps\.jsonl"):
         run_stage(stage, tmp_path, say=quiet)
     assert load_checkpoint(tmp_path)[0] == 10
 

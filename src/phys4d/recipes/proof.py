@@ -32,7 +32,13 @@ def proof() -> Recipe:
             steps=400, batch_size=16, lr=1e-3, depth_weight=2.0, motion_weight=0.5, ema=0.98, validate_every=200
         ),
         finetune=FinetuneConfig(
-            steps=600, batch_size=16, lr=1.5e-3, backbone_rate=0.3, ema=0.98, validate_every=300
+            steps=400,
+            batch_size=8,
+            lr=1.5e-3,
+            backbone_rate=0.3,
+            heads_share=0.5,
+            ema=0.98,
+            validate_every=400,
         ),
         reinforce=ReinforceConfig(
             steps=60,

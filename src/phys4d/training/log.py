@@ -7,6 +7,9 @@ from pathlib import Path
 
 from phys4d.atomic import write_text
 
+BAD_STEPS = "bad-steps.jsonl"
+"""Steps that were skipped: why, and which clips they had read."""
+
 
 class RunLog:
     """Numbers to `RUN/log.jsonl` and to TensorBoard. start: the step from which the run goes on."""
@@ -28,6 +31,11 @@ class RunLog:
             file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
         for key, value in numbers.items():
             self.board.add_scalar(f"{kind}/{key}", value, step)
+
+    def bad_step(self, step: int, reason: str, clips: list[str]) -> None:
+        """Remember a step that was skipped. clips: keys of the worlds that it read."""
+        with (self.path.parent / BAD_STEPS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "reason": reason, "clips": clips}) + "\n")
 
     def close(self) -> None:
         self.board.close()

@@ -24,7 +24,7 @@ from phys4d.errors import WorkError
 from phys4d.training.checkpoint import load_checkpoint, save_checkpoint
 from phys4d.training.config import TrainConfig
 from phys4d.training.ending import EndedError, asked_to_end
-from phys4d.training.log import RunLog
+from phys4d.training.log import BAD_STEPS, RunLog
 from phys4d.training.optimizer import optimizer_of, parts_of, rate_at
 from phys4d.training.ranks import agreed, any_of, average_gradients, rank_and_size
 
@@ -124,7 +124,7 @@ def run_stage(
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * group["share"] * rate_at(step, config)
             optimizer.zero_grad(set_to_none=True)
-            numbers, trouble = _gradients(stage, batches, step)
+            numbers, trouble, clips_read = _gradients(stage, batches, step)
             numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
             # Each part by itself, or the heads' gradients would settle how far the backbone goes.
             norms = {name: float(nn.utils.clip_grad_norm_(part, config.grad_clip)) for name, part in parts.items()}
@@ -136,10 +136,12 @@ def run_stage(
                 bad += 1
                 trouble = trouble or "its loss or gradient is not finite"
                 say(f"{stage.name}: step {step} skipped, {trouble} ({bad} in a row)")
+                if log is not None:
+                    log.bad_step(step, trouble, clips_read)
                 if bad >= config.max_bad_steps:
                     raise WorkError(
                         f"{stage.name}: {bad} bad steps in a row, stopped at step {step}: {trouble}. Lower the "
-                        "learning rate, or look at the data with `phys4d verify`"
+                        f"learning rate, or look at the clips that {run / BAD_STEPS} names with `phys4d verify`"
                     )
             if average is not None:
                 # Young runs would otherwise drag their random start along.
@@ -182,15 +184,20 @@ def run_stage(
     return history
 
 
-def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[str, float], str]:
-    """Gradients of the mean loss of the step's micro-batches; numbers to log, and what went wrong, if anything."""
+def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[str, float], str, list[str]]:
+    """Gradients of the mean loss of the step's micro-batches.
+
+    Returns numbers to log, what went wrong, if anything, and the keys of the clips that this process read.
+    """
     config = stage.config
     numbers: dict[str, float] = {}
+    keys: list[str] = []
     rank, ranks = rank_and_size()
     device = next(stage.trained.parameters()).device
     for micro in range(config.accumulate):
         seed_step(config.seed, step, micro * ranks + rank)
         batch = next(batches)
+        keys += _keys(batch)
         try:
             with autocast(config.precision, device):
                 loss, told = stage.loss(batch, step)
@@ -198,11 +205,17 @@ def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[st
             # Such as a mask that is empty, because no clip has such pixels or a prediction is not finite.
             for _ in range(micro + 1, config.accumulate):
                 next(batches)
-            return {"loss": math.nan}, str(error)
+            return {"loss": math.nan}, str(error), keys
         (loss / config.accumulate).backward()
         for key, value in {"loss": float(loss.detach()), **told}.items():
             numbers[key] = numbers.get(key, 0.0) + value / config.accumulate
-    return numbers, ""
+    return numbers, "", keys
+
+
+def _keys(batch: Any) -> list[str]:
+    """Keys of the clips of a batch, wherever it keeps them."""
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    return [str(key) for part in parts if isinstance(part, dict) for key in part.get("key", ())]
 
 
 def seed_step(seed: int, step: int, micro: int = 0) -> None:
