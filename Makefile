@@ -1,6 +1,6 @@
 # make demo   set up, then simulate, verify and open a gallery of worlds
 # make test   set up, then lint, check types and run the whole test suite
-# make bench  run the benchmarks;  make docs  write their output into README.md and docs/
+# make bench  run the benchmarks, but for those of an hour in benchmarks/long;  make docs  write their output into the docs
 # The environment lives in .venv and is made once; a second call starts at once.
 
 PYTHON ?= python3

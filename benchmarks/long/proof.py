@@ -1,6 +1,6 @@
 """Does stage 3 gain anything that its controls do not? Several seeds of every arm, on few frames of few pixels.
 
-    python benchmarks/proof.py [--out RUNS] [--seeds 3] [--clips 1200] [--steps 60]
+    python benchmarks/long/proof.py [--out RUNS] [--seeds 3] [--clips 1200] [--steps 60]
 
 Everything is made here, by the recipe `proof`: clips, a base, stages 1 and 2; then for every seed stage 3, the
 same run with its rewards permuted within each group, and stage 2 continued for the same time. All are measured on
