@@ -54,7 +54,7 @@ def measured(model: str, data: Path, objective: str, batches: int) -> list[str]:
     policies, anchors = [], []
     for number in range(batches):
         seed_step(config.seed, number)
-        scenes, _ = stage.scenes(dataset, number)
+        scenes, _ = stage.source.batch(number)
         losses = [lost(stage, sample) for sample in stage.roll_out(scenes, number)]
         policies.append(gradient(torch.stack(losses).mean(), adapted))
         anchors.append(gradient(anchor(stage, [s.truth for s in scenes]), adapted))

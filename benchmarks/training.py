@@ -105,7 +105,7 @@ def stage_3(data: Path, steps: int, precision: str) -> str:
     held = [worlds.read(i, config.fields) for i in range(2)]
     stage = ReinforceStage(WorldModel.from_pretrained("nano-finetune"), config, [worlds], held)
     spent: dict[str, float] = {}
-    timed(stage, "scenes", spent)
+    timed(stage.source, "batch", spent)
     timed(stage, "roll_out", spent)
     timed(stage, "generations", spent)
     timed(stage, "loss", spent)
@@ -120,7 +120,7 @@ def stage_3(data: Path, steps: int, precision: str) -> str:
         spent["loss"] += time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     parts = {
-        "truths as the lifter sees them": spent["scenes"],
+        "truths as the lifter sees them": spent["batch"],
         "rollouts": spent["generations"],
         "their lifting and rewards": spent["roll_out"] - spent["generations"],
         "gradients": spent["loss"],
@@ -130,9 +130,9 @@ def stage_3(data: Path, steps: int, precision: str) -> str:
     return f"  {steps:2} denoising steps: {2 * 8 / whole:.2f} rollouts/s, {memory:.0f} MB at most; {shares}"
 
 
-def timed(stage: ReinforceStage, method: str, spent: dict[str, float]) -> None:
+def timed(owner: object, method: str, spent: dict[str, float]) -> None:
     """Add up the seconds that a method takes from now on."""
-    inner = getattr(stage, method)
+    inner = getattr(owner, method)
 
     def measured(*given: Any, **named: Any) -> Any:
         start = time.perf_counter()
@@ -141,7 +141,7 @@ def timed(stage: ReinforceStage, method: str, spent: dict[str, float]) -> None:
         finally:
             spent[method] = spent.get(method, 0.0) + time.perf_counter() - start
 
-    setattr(stage, method, measured)
+    setattr(owner, method, measured)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from phys4d.data.shards import open_dataset
 from phys4d.model import WorldModel
 from phys4d.rewards import RewardParts, RewardScene, rewards
 from phys4d.rewards.scene import Errors
-from phys4d.training import reinforce
+from phys4d.training import reinforce, scenes
 from phys4d.training.reinforce import ReinforceConfig, ReinforceStage
 from phys4d.world import World4D
 
@@ -73,7 +73,8 @@ class ColourStage(ReinforceStage):
 @pytest.fixture
 def colour_stage(clips, monkeypatch):
     """Makes a stage with some settings, on a model that is always the same."""
-    monkeypatch.setattr(reinforce, "prepare_scene", unprepared)
+    for module in (reinforce, scenes):
+        monkeypatch.setattr(module, "prepare_scene", unprepared)
     few = ReinforceConfig(
         steps=6, batch_size=2, accumulate=1, updates=2, rank=2, alpha=4.0, sampling_steps=3, window=1, warmup=1,
         log_every=1, validate_every=100, checkpoint_every=2, anchor_clips=1, reward=REWARD,

@@ -9,7 +9,7 @@ from brightness import painter, unprepared
 
 from phys4d.backbones import adapters
 from phys4d.errors import InputError
-from phys4d.training import reinforce
+from phys4d.training import scenes
 from phys4d.training.checkpoint import load_checkpoint
 from phys4d.training.loop import run_stage, seed_step
 
@@ -20,7 +20,8 @@ def quiet(_):
 
 def logged(run, kind="train"):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in x.items() if k != "clips_per_second"} for x in lines if x["kind"] == kind]
+    timed = ("clips_per_second", "scene_wait_seconds")
+    return [{k: v for k, v in x.items() if k not in timed} for x in lines if x["kind"] == kind]
 
 
 def state_of(module):
@@ -91,15 +92,14 @@ def test_permuting_deals_the_same_rewards_anew_within_each_group(colour_stage):
     dealt = []
     for permute in (False, True):
         stage = colour_stage(batch_size=6, accumulate=2, permute=permute)
-        samples = stage.roll_out(stage.scenes(stage.data[0], 0)[0], 0)
+        samples = stage.roll_out(stage.source.batch(0)[0], 0)
         dealt.append(torch.stack([sample.advantage for sample in samples]))
     assert not torch.equal(*dealt)
     assert torch.equal(*(rows.sort(dim=1).values for rows in dealt))
     assert torch.allclose(dealt[0].sum(dim=1), torch.zeros(2), atol=1e-4)
     # Brighter is better.
     stage = colour_stage(batch_size=6)
-    scenes, _ = stage.scenes(stage.data[0], 0)
-    (sample,) = stage.roll_out(scenes, 0)
+    (sample,) = stage.roll_out(stage.source.batch(0)[0], 0)
     seen = (255 * stage.model.backbone.decode(sample.rollout.latents)).round()
     bright = seen[:, 1:, :8, :8].mean(dim=(1, 2, 3, 4))
     assert sample.advantage.argmax() == bright.argmax()
@@ -108,30 +108,30 @@ def test_permuting_deals_the_same_rewards_anew_within_each_group(colour_stage):
 
 def test_scenes_that_cannot_be_rewarded_are_replaced_and_counted(colour_stage, monkeypatch):
     stage = colour_stage(accumulate=2)
-    order = [scene.truth.meta["scene_id"] for scene in stage.scenes(stage.data[0], 0)[0]]
+    order = [scene.truth.meta["scene_id"] for scene in stage.source.batch(0)[0]]
 
     def fussy(truth, lift):
         dull = truth.meta["scene_id"] == order[0]
         return dataclasses.replace(unprepared(truth, lift), dropped="dull" if dull else "")
 
-    monkeypatch.setattr(reinforce, "prepare_scene", fussy)
-    scenes, dropped = stage.scenes(stage.data[0], 0)
-    assert scenes[0].truth.meta["scene_id"] == order[1]
-    assert len(scenes) == 2
+    monkeypatch.setattr(scenes, "prepare_scene", fussy)
+    found, dropped = stage.source.batch(0)
+    assert found[0].truth.meta["scene_id"] == order[1]
+    assert len(found) == 2
     assert dropped == 1
     sample, _ = next(stage.batches(0))
     assert sample.told["dropped_scenes"] == 1
     monkeypatch.setattr(
-        reinforce, "prepare_scene", lambda *given: dataclasses.replace(unprepared(*given), dropped="dull")
+        scenes, "prepare_scene", lambda *given: dataclasses.replace(unprepared(*given), dropped="dull")
     )
     with pytest.raises(InputError, match="only 0 of 5 scenes can be rewarded"):
-        stage.scenes(stage.data[0], 0)
+        stage.source.batch(0)
 
 
 def test_groups_without_variance_teach_nothing_and_are_counted(colour_stage):
     stage = colour_stage(accumulate=2)
     stage.score = lambda world, scene: type("Parts", (), {"reward": 0.5})
-    for sample in stage.roll_out(stage.scenes(stage.data[0], 0)[0], 0):
+    for sample in stage.roll_out(stage.source.batch(0)[0], 0):
         assert sample.told["silent_groups"] == 2
         assert torch.equal(sample.advantage, torch.zeros(2))
 

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from phys4d.backbones import Condition, adapters
-from phys4d.data.shards import WorldDataset, concatenate
+from phys4d.data.shards import WorldDataset
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.rewards import RewardScene, advantages, prepare_scene, reward_of
@@ -39,11 +39,12 @@ from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, given_frames
 from phys4d.training.finetune import FIELDS, FinetuneConfig, free_name, head_losses
-from phys4d.training.guards import Guarded, parted, rewarded
+from phys4d.training.guards import Guarded, parted
 from phys4d.training.loop import History, autocast
 from phys4d.training.measures import stage_batches
 from phys4d.training.policy import OBJECTIVES, Sample, match_error, matching_loss, policy_loss
 from phys4d.training.ranks import rank_and_size
+from phys4d.training.scenes import RewardScenes
 from phys4d.world import World4D
 
 
@@ -58,7 +59,8 @@ class ReinforceConfig(TrainConfig):
     too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the
     control that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or
     sharpness may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter
-    cannot tell the truth from its first frame held still; without it a lifter that learned nothing will do.
+    cannot tell the truth from its first frame held still; without it a lifter that learned nothing will do. fresh:
+    processes that simulate new scenes of the data's rows meanwhile; 0: scenes are read from the data.
     """
 
     batch_size: int = 8
@@ -80,6 +82,7 @@ class ReinforceConfig(TrainConfig):
     alpha: float = 32.0
     most_worse: float = 0.15
     drop: bool = True
+    fresh: int = 0
     schedule: str = "constant"
     ema: float = 0.9
 
@@ -88,7 +91,7 @@ class ReinforceConfig(TrainConfig):
         self._one_of("objective", OBJECTIVES)
         self._at_least(2, "batch_size")
         self._at_least(1, "updates", "anchor_clips", "rank")
-        self._at_least(0, "kl_limit", "clip", "beta", "anchor_share")
+        self._at_least(0, "kl_limit", "clip", "beta", "anchor_share", "fresh")
         draw_window(self.sampling_steps, self.window, 0)
         if not 0 < self.eta <= 1:
             raise InputError(f"eta must lie in (0, 1], not {self.eta:g}")
@@ -126,6 +129,16 @@ class ReinforceStage:
         scenes = [prepare_scene(world, self.lift) for world in held_out]
         self.guards = Guarded(scenes, self.lift, self.score, config.sampling_steps, drop=config.drop)
         self.head_config = FinetuneConfig()
+        self.source = RewardScenes(
+            data,
+            self.lift,
+            count=config.accumulate,
+            fields=config.fields,
+            seed=config.seed,
+            drop=config.drop,
+            fresh=config.fresh,
+            stride=rank_and_size()[1],
+        )
 
     def lift(self, rgb: np.ndarray, fps: float = 12.0) -> list[World4D]:
         """Videos (N,T,H,W,3) as worlds, through the frozen lifter, which is told nothing but the pixels."""
@@ -146,31 +159,16 @@ class ReinforceStage:
     def turns(self, start: int, clips: Iterator[dict[str, Any]]) -> Iterator[tuple[Sample, dict[str, Any]]]:
         """See `batches`; clips: the anchor's."""
         config = self.config
-        worlds = concatenate(list(self.data))
         rank, ranks = rank_and_size()
         for turn in itertools.count(start // config.updates):
             number = turn * ranks + rank
-            scenes, dropped = self.scenes(worlds, number)
+            scenes, dropped = self.source.batch(number)
             samples = self.roll_out(scenes, number)
             for made in samples:
-                made.told["dropped_scenes"] = float(dropped)
+                made.told |= {"dropped_scenes": float(dropped), "scene_wait_seconds": self.source.waited}
             for _ in range(config.updates):
                 for made in samples:
                     yield made, next(clips)
-
-    def scenes(self, worlds: WorldDataset, number: int) -> tuple[list[RewardScene], int]:
-        """The scenes of a batch, drawn by its number, and how many could not be rewarded and were replaced."""
-        order = np.random.default_rng([self.config.seed, 3, number]).permutation(len(worlds))
-        found: list[RewardScene] = []
-        for tried, index in enumerate(order, start=1):
-            scene = prepare_scene(worlds.read(int(index), self.config.fields), self.lift)
-            found += rewarded([scene], drop=self.config.drop)
-            if len(found) == self.config.accumulate:
-                return found, tried - len(found)
-        raise InputError(
-            f"only {len(found)} of {len(worlds)} scenes can be rewarded, a batch needs {self.config.accumulate}: "
-            "give more data, or a lifter that sees motion"
-        )
 
     @torch.no_grad()
     def roll_out(self, scenes: Sequence[RewardScene], number: int) -> list[Sample]:
