@@ -6,11 +6,11 @@ import torch
 
 from phys4d.backbones import backbones
 from phys4d.model import WorldModel
+from phys4d.recipes.nano import nano
 from phys4d.recipes.recipe import Recipe, recipes
 from phys4d.training.base import BaseConfig
 from phys4d.training.finetune import FinetuneConfig
 from phys4d.training.pretrain import PretrainConfig
-from phys4d.training.reinforce import ReinforceConfig
 
 SCENES = ("ball_drop", "ball_bounce", "ball_ramp", "projectile", "block_slide", "ball_rolls_off")
 
@@ -40,16 +40,6 @@ def proof() -> Recipe:
             ema=0.98,
             validate_every=400,
         ),
-        reinforce=ReinforceConfig(
-            steps=60,
-            updates=1,
-            objective="awm",
-            sampling_steps=3,
-            lr=3e-4,
-            backbone_rate=3.0,
-            warmup=6,
-            validate_every=30,
-            checkpoint_every=20,
-        ),
+        reinforce=nano().reinforce,
         scenes=SCENES,
     )

@@ -19,6 +19,7 @@ looks at: RGB-only overlap, sharpness and diversity are, and the run stops where
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -160,15 +161,16 @@ class ReinforceStage:
         """See `batches`; clips: the anchor's."""
         config = self.config
         rank, ranks = rank_and_size()
-        for turn in itertools.count(start // config.updates):
-            number = turn * ranks + rank
-            scenes, dropped = self.source.batch(number)
-            samples = self.roll_out(scenes, number)
-            for made in samples:
-                made.told |= {"dropped_scenes": float(dropped), "scene_wait_seconds": self.source.waited}
-            for _ in range(config.updates):
+        with contextlib.closing(self.source):
+            for turn in itertools.count(start // config.updates):
+                number = turn * ranks + rank
+                scenes, dropped = self.source.batch(number)
+                samples = self.roll_out(scenes, number)
                 for made in samples:
-                    yield made, next(clips)
+                    made.told |= {"dropped_scenes": float(dropped), "scene_wait_seconds": self.source.waited}
+                for _ in range(config.updates):
+                    for made in samples:
+                        yield made, next(clips)
 
     @torch.no_grad()
     def roll_out(self, scenes: Sequence[RewardScene], number: int) -> list[Sample]:

@@ -79,7 +79,7 @@ def physics_iq(request: SuiteRequest) -> Report:
     """Judge generated videos, or what a model makes of the switch frames, by both scores of Physics-IQ.
 
     Raises InputError, before any work, for files that are missing, and for frame rates, lengths and sizes that do
-    not match. Unreadable files are left out and named: in the report's protocol under "skipped".
+    not match. Unreadable files are left out and named under the report's `skipped`.
     """
     request.need("physics-iq", "benchmark")
     assert request.benchmark is not None
