@@ -9,6 +9,10 @@ import numpy as np
 
 from phys4d.sim.scene import Look
 
+CROWD = 64
+"""So many spheres are filmed as a crowd, of which the share STRAY may leave the picture."""
+STRAY = 0.03
+
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
@@ -84,8 +88,16 @@ class Spheres:
         return np.stack([(self.centres - r).min(axis=1), (self.centres + r).max(axis=1)], axis=1)
 
     def hull(self) -> tuple[np.ndarray, np.ndarray]:
-        """(T,P,3) and (P,): centres and radii of balls that together hold them at every frame, world axes [m]."""
-        return self.centres, self.radius
+        """(T,P,3) and (P,): centres and radii of balls that together hold them at every frame, world axes [m].
+
+        Of a crowd, without the few percent that stray farthest from the others.
+        """
+        if len(self.radius) < CROWD:
+            return self.centres, self.radius
+        middle = np.median(self.centres, axis=1, keepdims=True)
+        away = np.linalg.norm(self.centres - middle, axis=-1).max(axis=0)
+        kept = away <= np.quantile(away, 1 - STRAY)
+        return self.centres[:, kept], self.radius[kept]
 
     def during(self, frames: slice) -> Spheres:
         """The same spheres over some of their frames."""

@@ -106,7 +106,7 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes) if body.instance},
+        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes, *spec.media) if body.instance},
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": state,
     }
