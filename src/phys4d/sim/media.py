@@ -44,6 +44,36 @@ class Grains:
         return dataclasses.replace(self, radius=self.radius * by)
 
 
+@dataclasses.dataclass(frozen=True)
+class Liquid:
+    """A liquid that fills regions at the start, within a domain whose walls and floor hold it.
+
+    viscosity: dynamic [Pa s]. domain: lowest and highest corner of the box that it may reach [m]; whole cells fit.
+    cell: edge of a cell of the grid [m]; eight particles fill one. velocity: [m/s] at the start.
+    """
+
+    name: str
+    density: float
+    viscosity: float
+    look: Look
+    regions: tuple[Collider, ...]
+    domain: tuple[Vector, Vector]
+    cell: float
+    velocity: Vector = (0.0, 0.0, 0.0)
+    focus: bool = True
+    instance: int = 0
+
+    def varied(self, factor: Callable[[], float]) -> Liquid:
+        """The same, known only as well as it can be measured."""
+        return dataclasses.replace(
+            self, density=self.density * factor(), viscosity=self.viscosity * factor()
+        )
+
+    def coarser(self, by: float) -> Liquid:
+        """The same liquid on a coarser grid; the domain keeps its floor and becomes no smaller."""
+        return dataclasses.replace(self, cell=self.cell * by)
+
+
 def _varied(material: Material, factor: Callable[[], float]) -> Material:
     return dataclasses.replace(
         material,
@@ -53,4 +83,4 @@ def _varied(material: Material, factor: Callable[[], float]) -> Material:
     )
 
 
-Medium = Grains
+Medium = Grains | Liquid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -105,10 +106,76 @@ class Spheres:
 
 
 @dataclasses.dataclass(frozen=True)
+class SkinMesh:
+    """A skin at one frame.
+
+    vertices: (V,3) float32, world axes [m]. faces: (F,3) int32, counter-clockwise seen from outside. ahead: (V,3)
+    float32, where the material at the vertices is one frame later. rest: (V,3) float32, coordinates for textures.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    ahead: np.ndarray
+    rest: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Skin:
+    """A closed surface that is found anew at every frame: of a liquid, or of something that melts.
+
+    Its topology changes, so the material on it is followed by what moves beneath it. follow: (frame, (N,3) points
+    of that frame's surface [m]) -> (T,N,3), where that material is at every frame. slack: how far a point of it
+    may be from the surface of the next frame and still lie on it [m]. The other fields are those of `Surface`.
+    """
+
+    name: str
+    meshes: tuple[SkinMesh, ...]
+    follow: Callable[[int, np.ndarray], np.ndarray]
+    look: Look
+    instance: int
+    slack: float
+    moves: bool
+    focus: bool
+
+    @property
+    def frames(self) -> int:
+        return len(self.meshes)
+
+    @property
+    def extent(self) -> float:
+        """Length of the longest edge of the box about it in the first frame [m]."""
+        return float(np.ptp(self.bounds()[0], axis=0).max())
+
+    def bounds(self) -> np.ndarray:
+        """(T,2,3): the lowest and the highest corner of the box about it at every frame, world axes [m]."""
+        return np.stack([[m.vertices.min(axis=0), m.vertices.max(axis=0)] for m in self.meshes])
+
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T,8,3) and (8,): corners of the boxes about it, and no radii."""
+        bounds = self.bounds()
+        picks = np.array(list(np.ndindex(2, 2, 2)))
+        return np.stack([bounds[:, picks[:, axis], axis] for axis in range(3)], axis=-1), np.zeros(8)
+
+    def during(self, frames: slice) -> Skin:
+        """The same skin over some of its frames, one after another."""
+        first = range(self.frames)[frames][0]
+
+        def follow(frame: int, points: np.ndarray) -> np.ndarray:
+            return self.follow(frame + first, points)[frames]
+
+        return dataclasses.replace(self, meshes=self.meshes[frames], follow=follow)
+
+    def volumes(self) -> np.ndarray:
+        """(T,) volumes that it encloses [m^3]."""
+        corners = [np.moveaxis(m.vertices.astype(float)[m.faces], 1, 0) for m in self.meshes]
+        return np.array([(a * np.cross(b, c)).sum() / 6 for a, b, c in corners])
+
+
+@dataclasses.dataclass(frozen=True)
 class Motion:
     """Surfaces over T frames at `fps`, and the engine's own state: JSON, in SI units."""
 
-    surfaces: tuple[Surface | Spheres, ...]
+    surfaces: tuple[Surface | Spheres | Skin, ...]
     fps: float
     state: dict[str, Any]
 
