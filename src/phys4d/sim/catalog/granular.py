@@ -58,7 +58,7 @@ def sand_column(draw: Draw) -> Layout:
 
 @scene("hourglass", "An hourglass of {stuff} runs out through its neck, {neck:.0f} mm wide, on a {floor}.")
 def hourglass(draw: Draw) -> Layout:
-    radius, half, neck = draw.uniform(0.15, 0.19), draw.uniform(0.3, 0.36), draw.uniform(0.038, 0.045)
+    radius, half, neck = draw.uniform(0.15, 0.19), draw.uniform(0.3, 0.36), draw.uniform(0.043, 0.048)
     wall = 0.012
     outline = (
         (radius, 0.0),
@@ -69,7 +69,7 @@ def hourglass(draw: Draw) -> Layout:
     )
     glass = _glass("hourglass", Vessel(outline, wall, staves=14))
     region = upright(0.78 * radius, half * 1.5, half * 1.95)
-    grains, stuff = heap(draw, ("sand", "dark sand", "glass beads"), region, 1700, held=False)
+    grains, stuff = heap(draw, ("sand", "dark sand", "glass beads"), region, 2100, held=False)
     facts = {"stuff": stuff, "neck": 2000 * neck, "radius": radius}
     return Layout((glass,), facts, from_side(elevation=(4, 14)), media=(grains,))
 
@@ -129,9 +129,11 @@ def peas_on_plate(draw: Draw) -> Layout:
     return Layout((plate,), facts, Viewpoints(elevation=(0.25, 0.55)), media=(grains,))
 
 
-def tipping_cup(draw: Draw, radius: float, height: float, level: float, side: int, speed: float) -> Body:
+def tipping_cup(
+    draw: Draw, radius: float, height: float, level: float, side: int, speed: float, wall: float = 0.01
+) -> Body:
     """A cup whose foot is at `level`, tipped by a motor about an axis under its rim, toward `side`."""
-    shape = Vessel(((0.8 * radius, 0.0), (radius, height)), 0.01, staves=20)
+    shape = Vessel(((0.8 * radius, 0.0), (radius, height)), wall, staves=20)
     axle: Vector = (side * 0.9 * radius, 0.0, level + 0.9 * height)
     motor = Motor(effort=60.0 * speed, damping=60.0)
     hold = Joint("hinge", axle, (0.0, float(side), 0.0), limits=(0.0, math.radians(140)), motor=motor)

@@ -88,7 +88,12 @@ class Pool:
         """Signed distance of corners to some primitives [cells]."""
         inputs = [self.solids.arrays, first, last, wp.vec3(*self.low), self.cell, self._corners]
         wp.launch(pressure.solid_distance, self._corners.shape, inputs, device="cpu")
-        return self._corners.numpy().copy()
+        distance = self._corners.numpy().copy()
+        # The domain's own walls are shut anyway: what stands just behind them must not reach in.
+        for axis in range(3):
+            rows = np.moveaxis(distance, axis, 0)
+            rows[0], rows[-1] = rows[1], rows[-2]
+        return distance
 
     def _cover(self, distance: np.ndarray, into: Any = None) -> Any:
         into = into or self._faces()
@@ -105,6 +110,10 @@ class Pool:
             own = self._distance(*self._ranges[k])
             np.minimum(distance, own, out=distance)
             self._cover(own, self._covers[k])
+        middle = np.zeros(self.shape, np.float32)
+        for corner in np.ndindex(2, 2, 2):
+            middle += distance[tuple(slice(c, c + n) for c, n in zip(corner, self.shape))] / 8
+        self.volume_open = np.clip(0.5 + middle, 0, 1)
         velocity, spin = self.solids.arrays.velocity.numpy(), self.solids.arrays.spin.numpy()
         origin = self.solids.arrays.origin.numpy()
         for axis, name in enumerate("xyz"):
@@ -126,11 +135,14 @@ class Pool:
                 wall[axis] = edge
                 opened[tuple(wall)], carried[tuple(wall)] = 0.0, 0.0
             getattr(self.opened, name).numpy()[:] = opened
-        middle = np.zeros(self.shape, np.float32)
-        for corner in np.ndindex(2, 2, 2):
-            middle += distance[tuple(slice(c, c + n) for c, n in zip(corner, self.shape))] / 8
-        volume = np.clip(0.5 + middle, 0, 1)
-        self.volume_open = volume
+        shut = self.volume_open < 0.02
+        for axis, name in enumerate("xyz"):
+            opened = getattr(self.opened, name).numpy()
+            for side in (slice(0, -1), slice(1, None)):
+                faces: list[Any] = [slice(None)] * 3
+                faces[axis] = side
+                opened[tuple(faces)][shut] = 0.0
+        volume = self.volume_open
         for axis in range(3):
             volume = ndimage.convolve1d(volume, HAT, axis=axis, mode="constant")
         self.room.numpy()[:] = np.where(self.volume_open > 0.02, volume, 0.0)

@@ -34,7 +34,8 @@ def solid_distance(
     for c in range(first, last):
         found = gap(solids, c, point)
         nearest = wp.min(nearest, found[3] / cell)
-    distance[i, j, k] = nearest
+    # What lies on a surface counts as within, or a wall along faces would be open.
+    distance[i, j, k] = nearest - 0.01
 
 
 @wp.func
