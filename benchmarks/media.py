@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from phys4d.sim.engines import engine_of
-from phys4d.sim.media import Grains
+from phys4d.sim.media import Grains, Liquid
 from phys4d.sim.motion import Motion
 from phys4d.sim.objects import Compound, Part
 from phys4d.sim.scene import Body, Look, Material, SceneSpec
-from phys4d.sim.shapes import Box, Collider, Ground, about_axis
+from phys4d.sim.shapes import Box, Collider, Ground, Sphere, about_axis
 
 G = 9.81
 GREY = Look((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -129,3 +129,122 @@ def repose(friction: float, rolling: float) -> float:
     column = [centres[(centres[:, 0] >= low) & (centres[:, 0] < up), 2] for low, up in zip(edges, edges[1:])]
     z = np.array([np.sort(each)[-6:].mean() for each in column])
     return math.degrees(tilt - math.atan(np.polyfit(x, z, 1)[0]))
+
+
+MARTIN_MOYCE = ((0.832, 1.217), (1.219, 1.474), (1.997, 2.292), (2.547, 2.995), (3.345, 4.134), (4.034, 4.944))
+"""Front of a column twice as high as it is wide: time over sqrt(a / 2 g), place over a (1952, a = 2.25 in)."""
+
+
+def pool(
+    bodies: list[Body], region: Collider, size: tuple[float, float, float], cell: float, frames: int, fps: float
+) -> Motion:
+    """Water in a box whose floor is at z = 0 and whose middle is at x = y = 0."""
+    x, y, z = size
+    domain = ((-x / 2, -y / 2, 0.0), (x / 2, y / 2, z))
+    look = dataclasses.replace(GREY, finish="liquid")
+    water = Liquid("water", 1000.0, 1e-3, look, (region,), domain, cell)
+    return run("liquid", bodies, water, frames, fps)
+
+
+def below(level: float, size: tuple[float, float, float]) -> Collider:
+    return Collider("box", (size[0] / 2, size[1] / 2, level / 2), (0.0, 0.0, level / 2))
+
+
+def still_water() -> list[tuple[str, float, float]]:
+    """Level [m] and volume [l] of water that was let fall into itself, after it came to rest."""
+    size, cell = (0.4, 0.3, 0.6), 0.025
+    region = Collider("box", (0.15, 0.15, 0.2), (-0.05, 0.0, 0.2))
+    motion = pool([], region, size, cell, 85, 12)
+    state, skin = motion.state["media"]["water"], motion.surfaces[-1]
+    volume, level = 0.3 * 0.3 * 0.4, []
+    for mesh in skin.meshes[-12:]:
+        x, y, z = mesh.vertices[mesh.vertices[:, 2] > 0.1].T
+        free = (np.abs(x) < 0.19) & (np.abs(y) < 0.14)
+        level.append(z[free].mean())
+    return [
+        ("level of water after it came to rest [m]", volume / (size[0] * size[1]), float(np.mean(level))),
+        ("volume of its surface then [l]", 1000 * volume, 1000 * float(np.mean(state["volume"][-12:]))),
+    ]
+
+
+def dam_front(cell: float = 0.02) -> list[tuple[str, float, float]]:
+    """Where the front of a broken dam is, over the column's width."""
+    a = 0.2
+    size = (1.2, 8 * cell, 0.45)
+    region = Collider("box", (a / 2, size[1] / 2, a), (-size[0] / 2 + a / 2, 0.0, a))
+    fps = 60
+    frames = int(MARTIN_MOYCE[-1][0] * math.sqrt(a / (2 * G)) * fps) + 2
+    motion = pool([], region, size, cell, frames, fps)
+    time = np.arange(frames) / fps * math.sqrt(2 * G / a)
+    # Where the water is at least a cell deep.
+    deep = [m.vertices[m.vertices[:, 2] > cell, 0].max() for m in motion.surfaces[-1].meshes]
+    front = (np.array(deep) + size[0] / 2) / a
+    return [
+        (f"front of a broken dam at T = {t:.2f} [widths]", z, float(np.interp(t, time, front)))
+        for t, z in MARTIN_MOYCE[1::2]
+    ]
+
+
+def floating(density: float, shape: Any, extent: float) -> tuple[float, float]:
+    """How deep something floats [m]: its share of the density of water is under water."""
+    size, cell, level = (0.5, 0.5, 0.45), 0.025, 0.25
+    made_of = Material("float", density, 0.3, 0.1)
+    start = level + extent / 2 - 0.5 * extent * density / 1000
+    thing = solid("thing", shape, made_of, (0.0, 0.0, start), free=True)
+    motion = pool([thing], below(level, size), size, cell, 49, 12)
+    z = np.array(motion.state["bodies"]["thing"]["position"])[-24:, 2].mean()
+    h = np.linspace(0, extent, 2001)
+    if isinstance(shape, Sphere):
+        share, area = (h / extent) ** 2 * (3 - 2 * h / extent), math.pi * extent**3 / 6
+    else:
+        share, area = h / extent, extent**3
+    expected = float(np.interp(density / 1000, share, h))
+    # The thing lifts the water by what it displaces.
+    risen = level + density / 1000 * area / (size[0] * size[1])
+    return expected, float(risen - (z - extent / 2))
+
+
+def jet() -> tuple[float, float]:
+    """Speed of a jet from a hole [m/s]: sqrt(2 g h) (Torricelli)."""
+    cell, high, low = 0.02, 0.34, 0.08
+    size, hole, thick = (0.9, 0.2, 0.5), 0.08, 0.04
+    wall = -size[0] / 2 + 0.4
+    plates = [
+        Part(Box((thick, 0.2, low)), (wall, 0, low / 2)),
+        Part(Box((thick, 0.2, 0.5 - low - hole)), (wall, 0, (0.5 + low + hole) / 2)),
+        *(Part(Box((thick, 0.06, hole)), (wall, s * 0.07, low + hole / 2)) for s in (-1, 1)),
+    ]
+    wide = 0.4 - thick / 2
+    region = Collider("box", (wide / 2, 0.1, high / 2), (-size[0] / 2 + wide / 2, 0.0, high / 2))
+    body = solid("plate", Compound(tuple(plates)), SMOOTH)
+    fps = 30
+    motion = pool([body], region, size, cell, 16, fps)
+    skin, found, expected = motion.surfaces[-1], [], []
+    for t in range(8, 15):
+        mesh = skin.meshes[t]
+        inner = mesh.vertices[:, 0] < wall - 0.1
+        level = mesh.vertices[inner & (mesh.vertices[:, 2] > low + hole), 2].mean()
+        speed = math.sqrt(2 * G * (level - low - hole / 2))
+        # Along the middle of the jet, which falls; gravity leaves the speed across alone.
+        away = np.linspace(2, 5, 7) * cell
+        drop = G / 2 * ((away + thick / 2) / speed) ** 2
+        core = np.stack([wall + thick / 2 + away, 0 * away, low + hole / 2 - drop], axis=1)
+        found.append((skin.follow(t, core)[t + 1] - core)[:, 0].mean() * fps)
+        expected.append(speed)
+    return float(np.mean(expected)), float(np.mean(found))
+
+
+def sloshing() -> tuple[float, float]:
+    """Period of the first mode in a tank [s]: omega^2 = g k tanh(k h), k = pi / L."""
+    size, cell, level, lean = (0.6, 0.1, 0.4), 0.02, 0.16, 0.06
+    # The slanted side of a big box is the surface.
+    region = Collider(
+        "box", (2.0, 0.05, 1.0), (-math.sin(lean), 0.0, level - math.cos(lean)), about_axis((0, 1, 0), lean)
+    )
+    fps = 24
+    motion = pool([], region, size, cell, 73, fps)
+    aside = np.array(motion.state["media"]["water"]["position"])[:, 0]
+    crossings = np.flatnonzero(aside[:-1] * aside[1:] < 0)
+    moments = crossings + aside[crossings] / (aside[crossings] - aside[crossings + 1])
+    k = math.pi / size[0]
+    return 2 * math.pi / math.sqrt(G * k * math.tanh(k * level)), float(2 * np.diff(moments).mean() / fps)

@@ -109,7 +109,7 @@ class SolidArrays:
         parts = [(k, part) for k, body in enumerate(bodies) if body.solid for part in body.shape.colliders()]
         parts += [(len(bodies), part) for part in held]
         self._local = [part for _, part in parts]
-        self._owner = np.array([k for k, _ in parts])
+        self._owner = np.array([k for k, _ in parts], dtype=int)
         self._lasting = len(parts) - len(held)
         friction = [contact_of(medium, body.material).friction for body in bodies] + [0.0]
         count = len(parts)

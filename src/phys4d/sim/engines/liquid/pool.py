@@ -114,34 +114,37 @@ class Pool:
         for corner in np.ndindex(2, 2, 2):
             middle += distance[tuple(slice(c, c + n) for c, n in zip(corner, self.shape))] / 8
         self.volume_open = np.clip(0.5 + middle, 0, 1)
+        shut = self.volume_open < 0.02
         velocity, spin = self.solids.arrays.velocity.numpy(), self.solids.arrays.spin.numpy()
         origin = self.solids.arrays.origin.numpy()
         for axis, name in enumerate("xyz"):
-            opened = 1 - getattr(self._still_cover, name).numpy()
-            carried, solid = getattr(self.carried, name).numpy(), getattr(self.solid, name).numpy()
-            carried[:], solid[:] = 0.0, 0.0
-            for k in self._movers:
-                share = getattr(self._covers[k], name).numpy()
-                touched = np.nonzero(share)
-                share[touched] = np.minimum(share[touched], np.maximum(opened[touched], 0))
-                place = self._face_places(axis, touched)
-                moved = velocity[k] + np.cross(spin[k], place - origin[k])
-                solid[touched] = moved[:, axis]
-                carried[touched] += share[touched] * moved[:, axis]
-                opened[touched] -= share[touched]
-            opened[opened < SHUT] = 0.0
-            wall: list[Any] = [slice(None)] * 3
-            for edge in (0, -1):
-                wall[axis] = edge
-                opened[tuple(wall)], carried[tuple(wall)] = 0.0, 0.0
-            getattr(self.opened, name).numpy()[:] = opened
-        shut = self.volume_open < 0.02
-        for axis, name in enumerate("xyz"):
-            opened = getattr(self.opened, name).numpy()
+            opened = np.maximum(1 - getattr(self._still_cover, name).numpy(), 0)
+            shares = {k: getattr(self._covers[k], name).numpy() for k in self._movers}
+            for share in shares.values():
+                np.minimum(share, opened, out=share)
+                opened -= share
+            closed = opened < SHUT
             for side in (slice(0, -1), slice(1, None)):
                 faces: list[Any] = [slice(None)] * 3
                 faces[axis] = side
-                opened[tuple(faces)][shut] = 0.0
+                closed[tuple(faces)] |= shut
+            for edge in (0, -1):
+                wall: list[Any] = [slice(None)] * 3
+                wall[axis] = edge
+                closed[tuple(wall)] = True
+            carried, solid = getattr(self.carried, name).numpy(), getattr(self.solid, name).numpy()
+            carried[:], solid[:] = 0.0, 0.0
+            for k, share in shares.items():
+                # What is left of a face that counts as closed belongs to the body that covers the rest.
+                rest = closed & (share > 0)
+                share[rest] += opened[rest]
+                touched = np.nonzero(share)
+                place = self._face_places(axis, touched)
+                moved = (velocity[k] + np.cross(spin[k], place - origin[k]))[:, axis]
+                solid[touched] = moved
+                carried[touched] += share[touched] * moved
+            opened[closed] = 0.0
+            getattr(self.opened, name).numpy()[:] = opened
         volume = self.volume_open
         for axis in range(3):
             volume = ndimage.convolve1d(volume, HAT, axis=axis, mode="constant")

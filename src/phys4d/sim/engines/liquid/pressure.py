@@ -34,8 +34,8 @@ def solid_distance(
     for c in range(first, last):
         found = gap(solids, c, point)
         nearest = wp.min(nearest, found[3] / cell)
-    # What lies on a surface counts as within, or a wall along faces would be open.
-    distance[i, j, k] = nearest - 0.01
+    # What lies on a surface counts as within, or a wall along faces would be open; and chords cut round bodies short.
+    distance[i, j, k] = nearest - 0.03
 
 
 @wp.func

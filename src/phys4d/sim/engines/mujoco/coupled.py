@@ -30,7 +30,7 @@ class RigidPart:
     def __init__(self, spec: SceneSpec, timestep: float) -> None:
         self.spec, self.timestep = spec, timestep
         self.model = build(spec, timestep)
-        self._rows = np.array(self.model.bodies)
+        self._rows = np.array(self.model.bodies, dtype=int)
         self.data = self.model.start(spec)
         mujoco.mj_forward(self.model.compiled, self.data)
         self.moves = any(body.free for body in spec.bodies)
