@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,53 @@ class Liquid:
         return dataclasses.replace(self, cell=self.cell * by)
 
 
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A solid block that conducts heat, glows, and may melt; what melts runs off, and what is left sinks.
+
+    region: a box or a standing cylinder. density [kg/m^3], conductivity [W/(m K)], capacity [J/(kg K)], latent heat
+    [J/kg] and melting point [K]; infinite where it does not melt. temperature: at the start [K]. air, bed: the
+    temperature of what surrounds it and of what it stands on [K], and how well heat passes there [W/(m^2 K)];
+    `top`, the same for its upper face, where a flame burns on it. end: temperature at which its end at -x is kept
+    [K]. cell: of the grid [m]. lapse: by how much time is sped up.
+    rider: name of a body that stays on top.
+    """
+
+    name: str
+    look: Look
+    region: Collider
+    density: float
+    conductivity: float
+    capacity: float
+    temperature: float
+    cell: float
+    latent: float = math.inf
+    melting: float = math.inf
+    air: tuple[float, float] = (293.15, 10.0)
+    bed: tuple[float, float] = (293.15, 0.0)
+    top: tuple[float, float] | None = None
+    end: float | None = None
+    lapse: float = 1.0
+    rider: str | None = None
+    focus: bool = True
+    instance: int = 0
+
+    def varied(self, factor: Callable[[], float]) -> Block:
+        """The same, known only as well as it can be measured."""
+        return dataclasses.replace(
+            self,
+            density=self.density * factor(),
+            conductivity=self.conductivity * factor(),
+            capacity=self.capacity * factor(),
+            air=(self.air[0], self.air[1] * factor()),
+            bed=(self.bed[0], self.bed[1] * factor()),
+        )
+
+    def coarser(self, by: float) -> Block:
+        """The same block in fewer and larger cells."""
+        return dataclasses.replace(self, cell=self.cell * by)
+
+
 def _varied(material: Material, factor: Callable[[], float]) -> Material:
     return dataclasses.replace(
         material,
@@ -83,4 +131,4 @@ def _varied(material: Material, factor: Callable[[], float]) -> Material:
     )
 
 
-Medium = Grains | Liquid
+Medium = Grains | Liquid | Block

@@ -23,6 +23,7 @@ class Surface:
     faces: (F,3) int32, counter-clockwise seen from outside. vertices: (T,V,3) float32, world axes [m].
     instance: id in the segmentation, 0 for background. moves: whether any vertex ever changes.
     focus: whether a camera should keep it in the picture. A surface of glass or of a liquid must be closed.
+    shine: (T,V,3) float32, what its vertices glow with at every frame, linear RGB; None where it does not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Surface:
     instance: int
     moves: bool
     focus: bool
+    shine: np.ndarray | None = None
 
     @property
     def frames(self) -> int:
@@ -53,7 +55,8 @@ class Surface:
 
     def during(self, frames: slice) -> Surface:
         """The same surface over some of its frames."""
-        return dataclasses.replace(self, vertices=self.vertices[frames])
+        shine = None if self.shine is None else self.shine[frames]
+        return dataclasses.replace(self, vertices=self.vertices[frames], shine=shine)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,6 +127,11 @@ def _upload_meshes(
     arrays.rest = _vectors(np.concatenate([np.empty((copies, 0, 3)), *rest], axis=1))
     ahead = [getattr(s, "ahead", s.vertices[1:]) for _, s in meshes] if varying else []
     arrays.ahead = _vectors(np.concatenate([np.empty((max(frames - 1, 0), 0, 3)), *ahead], axis=1))
+    shines = [getattr(s, "shine", None) for _, s in meshes]
+    arrays.shining = int(any(each is not None for each in shines))
+    if arrays.shining:
+        dark = (np.zeros(s.vertices.shape) if each is None else each for (_, s), each in zip(meshes, shines))
+        arrays.shine = _vectors(np.concatenate(list(dark), axis=1))
     split, count, kept = 3 * arrays.solid_triangles, arrays.vertices, []
     for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, 3 * faces.shape[1]))):
         if part.stop > part.start:

@@ -113,4 +113,4 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics, granular, fluid  # noqa: E402, F401, I001  rows file themselves
+from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics, granular, fluid, thermodynamics  # noqa: E402, F401, I001  rows file themselves

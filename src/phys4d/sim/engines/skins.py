@@ -160,3 +160,27 @@ class Carrier:
         ahead = self._carried(t, t + 1, vertices) if t + 1 < self.frames else vertices
         vertices = vertices.astype(np.float32)
         return SkinMesh(vertices, np.ascontiguousarray(faces, np.int32), ahead.astype(np.float32), vertices)
+
+
+class Remains(Carrier):
+    """What is left of something that melts away, followed as it sinks and shrinks.
+
+    What has melted is followed to the surface under it. full: (T,X,Y,Z), how solid each node is at every frame;
+    low, step: of their grid [m]; fall: (T,3), how far the material has moved by then [m].
+    """
+
+    def __init__(self, full: np.ndarray, low: Vector, step: float, fall: np.ndarray) -> None:
+        self._low, self._step, self._shape = np.array(low), step, full.shape[1:]
+        self._full = [ndimage.gaussian_filter(each.astype(np.float32), 0.8) for each in full]
+        self._fall = fall
+
+    @property
+    def frames(self) -> int:
+        return len(self._full)
+
+    def _shift(self, start: int, end: int) -> np.ndarray:
+        return np.broadcast_to(self._fall[end] - self._fall[start], (*self._shape, 3))
+
+    def _mesh(self, t: int) -> SkinMesh:
+        mesh = super()._mesh(t)
+        return SkinMesh(mesh.vertices, mesh.faces, mesh.ahead, (mesh.vertices - self._fall[t]).astype(np.float32))

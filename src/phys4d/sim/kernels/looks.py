@@ -19,6 +19,7 @@ class Spot:
 
     geometric, shading: unit normals toward the eye, of the surface itself and as light falls on it (smooth, with
     relief). outside: whether the ray comes from outside. footprint: half width of the ray on the surface [m].
+    shine: what it sends out because it is hot.
     """
 
     point: wp.vec3
@@ -28,6 +29,7 @@ class Spot:
     owner: wp.int32
     outside: wp.bool
     footprint: wp.float32
+    shine: wp.vec3
 
 
 @wp.func
@@ -211,6 +213,8 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
         row = t * surfaces.varying + f
         smooth = wp.normalize(on_triangle(surfaces.normals, now, surfaces.faces, row, hit.place[0], hit.place[1]))
         smooth = wp.where(wp.dot(smooth, outward) < 0.0, -smooth, smooth)
+        if surfaces.shining > 0:
+            spot.shine = on_triangle(surfaces.shine, now, surfaces.faces, row, hit.place[0], hit.place[1])
         if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             # The same change along both edges of the triangle as it is now, however it was stretched.

@@ -55,7 +55,7 @@ class SurfaceArrays:
     A primitive is a triangle f or, from `triangles` on, the sphere f - triangles. Solid ones come before clear
     ones (glass and liquids) in both. balls: centre and radius. owner: of a primitive, the row of its look.
     varying: 0, or where surfaces change their topology the number of triangles a frame; then faces and rest too hold
-    every frame, and `ahead` is where points will be one frame later.
+    every frame, and `ahead` is where points will be one frame later. shining: whether vertices glow (`shine`).
     Few arrays: functions are handed a copy of them all.
     """
 
@@ -69,6 +69,8 @@ class SurfaceArrays:
     varying: wp.int32
     points: wp.array(dtype=wp.vec3)
     ahead: wp.array(dtype=wp.vec3)
+    shining: wp.int32
+    shine: wp.array(dtype=wp.vec3)
     normals: wp.array(dtype=wp.vec3)
     rest: wp.array(dtype=wp.vec3)
     faces: wp.array(dtype=wp.int32)
