@@ -20,6 +20,7 @@ import numpy as np
 from phys4d.sim.device import load_module, warp_device, wp
 from phys4d.sim.kernels import colour, labels
 from phys4d.sim.lights import AreaLight, Light, Sky
+from phys4d.sim.mist import Mist
 from phys4d.sim.motion import Motion, Skin
 from phys4d.sim.upload import Uploaded, upload_camera, upload_lights, upload_surfaces
 from phys4d.world import Camera, World4D
@@ -62,14 +63,21 @@ def render(
             wp.launch(labels.cast_motion, step, inputs, [flow, scene_flow, visible])
         rgb = wp.empty((*shape, 3), dtype=wp.uint8)
         lighting = upload_lights(lights, sky, np.arange(frames) / motion.fps)
-        wp.launch(colour.cast_colour, shape, [cameras, surfaces, lighting, depth, primitive, place], [rgb])
+        shown, veil, mist = depth, wp.empty((1, 1, 1), dtype=wp.vec4), None
+        if motion.volumes:
+            mist = Mist(motion, device)
+            veil, shown = mist.cast(cameras, surfaces, lighting, depth, segmentation, flow, scene_flow, visible)
+        inputs = [cameras, surfaces, lighting, depth, primitive, place, int(mist is not None), veil]
+        wp.launch(colour.cast_colour, shape, inputs, [rgb])
         hits = primitive.numpy()
         chosen = _choose_tracks(motion, uploaded.owner, hits, rng)
         tracks, seen = _cast_tracks(cameras, surfaces, frames, hits[chosen], place.numpy()[chosen])
         _follow_skins(motion, cameras, uploaded, chosen, hits[chosen], depth.numpy(), camera, tracks, seen)
+        if mist is not None:
+            tracks, seen = mist.tracks(cameras, camera, shown.numpy(), segmentation.numpy(), tracks, seen, rng)
         return World4D(
             rgb=rgb.numpy(),
-            depth=depth.numpy(),
+            depth=shown.numpy(),
             flow=flow.numpy().reshape(*step, 2),
             scene_flow=scene_flow.numpy().reshape(*step, 3),
             visible=visible.numpy().astype(bool),

@@ -122,6 +122,38 @@ class Block:
         return dataclasses.replace(self, cell=self.cell * by)
 
 
+@dataclasses.dataclass(frozen=True)
+class Smoke:
+    """Smoke in air within a closed box, fed by a source.
+
+    source: where it comes from, at a rate [kg/(m^3 s)] and so much hotter than the room [K], until a moment [s];
+    blown: the velocity at which it leaves, None where it only rises [m/s]. colour: linear RGB of its particles.
+    extinction: of light, by mass [m^2/kg]; 8700 is that of smoke from flames (Mulholland and Croarkin 2000).
+    domain: lowest and highest corner of the box [m]; cell: of the grid [m].
+    """
+
+    name: str
+    source: Collider
+    rate: float
+    heat: float
+    domain: tuple[Vector, Vector]
+    cell: float
+    colour: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    until: float = math.inf
+    blown: Vector | None = None
+    extinction: float = 8700.0
+    focus: bool = True
+    instance: int = 0
+
+    def varied(self, factor: Callable[[], float]) -> Smoke:
+        """The same, known only as well as it can be measured."""
+        return dataclasses.replace(self, rate=self.rate * factor(), heat=self.heat * factor())
+
+    def coarser(self, by: float) -> Smoke:
+        """The same smoke on a coarser grid."""
+        return dataclasses.replace(self, cell=self.cell * by)
+
+
 def _varied(material: Material, factor: Callable[[], float]) -> Material:
     return dataclasses.replace(
         material,
@@ -131,4 +163,4 @@ def _varied(material: Material, factor: Callable[[], float]) -> Material:
     )
 
 
-Medium = Grains | Liquid | Block
+Medium = Grains | Liquid | Block | Smoke

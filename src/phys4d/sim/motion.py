@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from phys4d.sim.scene import Look
 
@@ -175,12 +176,57 @@ class Skin:
 
 
 @dataclasses.dataclass(frozen=True)
+class Volume:
+    """What light passes in part: smoke. It has no surface; its labels are means along the ray, by opacity.
+
+    extinction: (T,X,Y,Z) float32 at the middles of cells [1/m]. shift: (T-1,X,Y,Z,3) float32, how far what is there
+    moves to the next frame [m]. low: lowest corner [m]; cell: edge of a cell [m]. colour: linear RGB of what light
+    it sends back.
+    """
+
+    name: str
+    extinction: np.ndarray
+    shift: np.ndarray
+    low: np.ndarray
+    cell: float
+    colour: tuple[float, float, float]
+    instance: int
+    focus: bool
+
+    def hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """(1,8,3) and (8,): corners of the box about all that can be seen of it at any frame, and no radii."""
+        seen = self.extinction.max(axis=0) > 0.15 * self.extinction.max()
+        places = np.argwhere(seen) if seen.any() else np.array([[0, 0, 0], self.extinction.shape[1:]])
+        low, high = self.low + self.cell * places.min(axis=0), self.low + self.cell * (places.max(axis=0) + 1)
+        corners = np.array([np.where(pick, high, low) for pick in np.ndindex(2, 2, 2)])
+        return corners[None], np.zeros(8)
+
+    def follow(self, frame: int, points: np.ndarray) -> np.ndarray:
+        """(T,N,3): where the smoke at points (N,3) of a frame is at every frame, world axes [m]."""
+        path = {frame: np.asarray(points, dtype=np.float64)}
+        for t in range(frame, len(self.extinction) - 1):
+            path[t + 1] = path[t] + self._moved(t, path[t])
+        for t in range(frame, 0, -1):
+            before = path[t]
+            for _ in range(4):
+                before = path[t] - self._moved(t - 1, before)
+            path[t - 1] = before
+        return np.stack([path[t] for t in range(len(self.extinction))])
+
+    def _moved(self, t: int, points: np.ndarray) -> np.ndarray:
+        places = ((points - self.low) / self.cell - 0.5).T
+        parts = [ndimage.map_coordinates(self.shift[t, ..., k], places, order=1, mode="nearest") for k in range(3)]
+        return np.stack(parts, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Motion:
     """Surfaces over T frames at `fps`, and the engine's own state: JSON, in SI units."""
 
     surfaces: tuple[Surface | Spheres | Skin, ...]
     fps: float
     state: dict[str, Any]
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def frames(self) -> int:

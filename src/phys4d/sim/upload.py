@@ -14,7 +14,7 @@ import numpy as np
 from phys4d.sim.device import wp
 from phys4d.sim.kernels import scene_arrays as kinds
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
-from phys4d.sim.motion import Motion, Skin, Spheres, Surface
+from phys4d.sim.motion import Motion, Skin, Spheres, Surface, Volume
 from phys4d.sim.scene import CLEAR, FINISHES, Look
 from phys4d.sim.textures import texture_names, texture_stack
 from phys4d.world import Camera
@@ -46,6 +46,16 @@ def upload_surfaces(motion: Motion) -> Uploaded:
     arrays.looks = wp.array([_look(s.look, s.instance, getattr(s, "slack", 0.0)) for s in motion.surfaces], dtype=kinds.SurfaceLook)
     arrays.texels = wp.array(texture_stack(), dtype=wp.float32)
     return Uploaded(arrays, owner, [*meshes, *bvhs])
+
+
+def upload_volume(volume: Volume) -> Any:
+    arrays = kinds.VolumeArrays()
+    arrays.extinction = wp.array(np.ascontiguousarray(volume.extinction, dtype=np.float32))
+    arrays.shift = wp.array(np.ascontiguousarray(volume.shift, dtype=np.float32), dtype=wp.vec3)
+    arrays.x, arrays.y, arrays.z = volume.extinction.shape[1:]
+    arrays.low, arrays.cell = wp.vec3(*volume.low), volume.cell
+    arrays.colour, arrays.instance = wp.vec3(*volume.colour), volume.instance
+    return arrays
 
 
 def upload_camera(camera: Camera, size: tuple[int, int]) -> Any:

@@ -10,8 +10,8 @@ from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.placing import from_side
 from phys4d.sim.dressing import MATERIALS, Draw
-from phys4d.sim.media import Block
-from phys4d.sim.objects import Compound, Part, Turned
+from phys4d.sim.media import Block, Smoke
+from phys4d.sim.objects import Compound, Part, Turned, Vessel, bowl
 from phys4d.sim.scene import Body, Look, Viewpoints
 from phys4d.sim.shapes import Box, Collider
 
@@ -99,6 +99,60 @@ def candle_burns_down(draw: Draw) -> Layout:
     facts = {"height": height, "radius": radius, "lapse": lapse}
     lights, sky = dim(draw)
     return Layout((plate, flame), facts, Viewpoints(elevation=(0.1, 0.35)), media=(block,), lights=lights, sky=sky)
+
+
+SMOKES = {
+    # name: linear RGB of what light it sends back
+    "white": (0.85, 0.85, 0.86),
+    "grey": (0.4, 0.4, 0.41),
+    "black": (0.06, 0.06, 0.065),
+}
+
+
+def smoke_of(draw: Draw, source: Collider, box: tuple[int, int, int], cell: float, **how) -> tuple[Smoke, str]:
+    """Smoke of one of the tones in a box of so many cells that stands on the floor."""
+    name = draw.choice(tuple(SMOKES))
+    x, y, z = (n * cell for n in box)
+    return Smoke("smoke", source, domain=((-x / 2, -y / 2, 0.0), (x / 2, y / 2, z)), cell=cell,
+                 colour=SMOKES[name], **how), name  # fmt: skip
+
+
+@scene("smoke_plume", "{tone} smoke, {heat:.0f} K hotter than the air, rises from a bowl on a {floor}.", engine="smoke")
+def smoke_plume(draw: Draw) -> Layout:
+    cell, radius, heat = 0.03, draw.uniform(0.07, 0.1), draw.uniform(60, 200)
+    pot = draw.shaped("bowl", bowl(1.35 * radius, 0.08), "ceramic", 0.3, free=False, solid=False)
+    shift = (draw.uniform(-0.03, 0.03), draw.uniform(-0.03, 0.03))
+    source = Collider("cylinder", (radius, 0.03, 0.0), (*shift, 0.07))
+    smoke, tone = smoke_of(draw, source, (24, 24, 46), cell, rate=draw.uniform(0.012, 0.03), heat=heat)
+    facts = {"tone": tone.capitalize(), "heat": heat, "radius": radius}
+    return Layout((pot,), facts, Viewpoints(elevation=(0.08, 0.3)), media=(smoke,))
+
+
+@scene("smoke_ring", "A pipe blows a puff of {tone} smoke upward at {speed:.1f} m/s, which becomes a ring, on a {floor}.", engine="smoke")
+def smoke_ring(draw: Draw) -> Layout:
+    cell, radius, tall = 0.026, draw.uniform(0.09, 0.11), draw.uniform(0.1, 0.14)
+    speed, until = draw.uniform(1.7, 2.4), draw.uniform(0.14, 0.2)
+    shape = Vessel(((radius + 0.02, 0.0), (radius + 0.02, tall)), 0.015)
+    pipe = draw.shaped("pipe", shape, draw.choice(("steel", "iron", "wooden")), 0.3, free=False, solid=False)
+    source = Collider("cylinder", (radius, 0.06, 0.0), (0.0, 0.0, tall - 0.02))
+    smoke, tone = smoke_of(
+        draw, source, (26, 26, 48), cell, rate=draw.uniform(0.04, 0.07), heat=8.0, until=until, blown=(0.0, 0.0, speed)
+    )
+    facts = {"tone": tone, "speed": speed, "until": until}
+    return Layout((pipe,), facts, Viewpoints(elevation=(0.08, 0.3)), media=(smoke,))
+
+
+@scene("smoke_past_ball", "{tone} smoke, {heat:.0f} K hotter than the air, rises past a {ball} ball above a {floor}.", engine="smoke")
+def smoke_past_ball(draw: Draw) -> Layout:
+    cell, radius, heat = 0.03, draw.uniform(0.08, 0.1), draw.uniform(120, 240)
+    pot = draw.shaped("bowl", bowl(1.35 * radius, 0.08), "ceramic", 0.3, free=False, solid=False)
+    ball = draw.ball("ball", (0.1, 0.13), ("steel", "wooden", "plastic", "rubber", "stone"))
+    place = (draw.uniform(-0.05, 0.05), draw.uniform(-0.02, 0.02), draw.uniform(0.42, 0.52))
+    ball = dataclasses.replace(ball, position=place, free=False)
+    source = Collider("cylinder", (radius, 0.03, 0.0), (0.0, 0.0, 0.07))
+    smoke, tone = smoke_of(draw, source, (24, 24, 46), cell, rate=draw.uniform(0.02, 0.04), heat=heat)
+    facts = {"tone": tone.capitalize(), "heat": heat, "ball": ball.material.name}
+    return Layout((pot, ball), facts, Viewpoints(elevation=(0.05, 0.25)), media=(smoke,))
 
 
 def dim(draw: Draw):

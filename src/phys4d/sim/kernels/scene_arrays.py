@@ -82,6 +82,21 @@ class SurfaceArrays:
 
 
 @wp.struct
+class VolumeArrays:
+    """A grid that light passes in part: extinction [1/m] at every frame, and how far it moves to the next [m]."""
+
+    extinction: wp.array4d(dtype=wp.float32)
+    shift: wp.array4d(dtype=wp.vec3)
+    x: wp.int32
+    y: wp.int32
+    z: wp.int32
+    low: wp.vec3
+    cell: wp.float32
+    colour: wp.vec3
+    instance: wp.int32
+
+
+@wp.struct
 class LightArrays:
     """Lights and the sky, in linear RGB. `place`, `across` and `upward` hold every frame, one after another.
 
