@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def run(engine: str, bodies: list[Body], medium: Any, frames: int, fps: float) -
     return engine_of(engine)(scene(engine, bodies, medium), frames, fps)
 
 
-def solid(name: str, shape: Any, made_of: Material, position: tuple[float, float, float] = (0, 0, 0), **how) -> Body:
+def solid(
+    name: str, shape: Any, made_of: Material, position: tuple[float, float, float] = (0, 0, 0), **how
+) -> Body:
     return Body(name, shape, made_of, GREY, position, free=how.pop("free", False), **how)
 
 
@@ -55,7 +58,9 @@ def sliding_grain(friction: float, degrees: float, rolling: float) -> float:
     return float(np.linalg.norm(centres[-1] - centres[0]))
 
 
-def channel(aspect: float, friction: float, rolling: float, length: float = 0.15, radius: float = 0.0075) -> Motion:
+def channel(
+    aspect: float, friction: float, rolling: float, length: float = 0.15, radius: float = 0.0075
+) -> Motion:
     """A column of grains of `length` and aspect times that in height, let go between two smooth walls."""
     wide, rough = 9 * radius, Material("rough", 2600.0, friction, 0.1)
     bodies = [
@@ -98,9 +103,9 @@ def hopper() -> list[tuple[float, float]]:
         size = (reach, 2 * (hole / 2 + reach) * math.tan(math.pi / 16), 0.02)
         place = (out * math.cos(turn), out * math.sin(turn), -0.01)
         parts.append(Part(Box(size), place, about_axis((0, 0, 1), turn)))
-    walls = [
-        Part(Box((0.05, 1, 1)), (s * (half + 0.025), 0, 0.5), about_axis((0, 0, 1), 0)) for s in (-1, 1)
-    ] + [Part(Box((1, 0.05, 1)), (0, s * (half + 0.025), 0.5)) for s in (-1, 1)]
+    walls = [Part(Box((0.05, 1, 1)), (s * (half + 0.025), 0, 0.5), about_axis((0, 0, 1), 0)) for s in (-1, 1)] + [
+        Part(Box((1, 0.05, 1)), (0, s * (half + 0.025), 0.5)) for s in (-1, 1)
+    ]
     bodies = [solid("hopper", Compound((*parts, *walls)), rough)]
     region = Collider("box", (half, half, high / 2), (0, 0, high / 2))
     fps = 20
@@ -130,7 +135,7 @@ def repose(friction: float, rolling: float) -> float:
     centres = engine_of("grains")(spec, 31, 12).surfaces[-1].centres[-1]
     edges = np.linspace(-0.3 * long, 0.3 * long, 11)
     x = (edges[1:] + edges[:-1]) / 2
-    column = [centres[(centres[:, 0] >= low) & (centres[:, 0] < up), 2] for low, up in zip(edges, edges[1:])]
+    column = [centres[(centres[:, 0] >= low) & (centres[:, 0] < up), 2] for low, up in pairwise(edges)]
     z = np.array([np.sort(each)[-6:].mean() for each in column])
     return math.degrees(tilt - math.atan(np.polyfit(x, z, 1)[0]))
 
@@ -294,7 +299,7 @@ def melting_front() -> tuple[float, float]:
 
 
 def plume(heat: float, cell: float = 0.03) -> tuple[Plume, np.ndarray, np.ndarray]:
-    """Smoke over a small hot source: times [s], heights of the middle of its smoke, by mass, above the source [m]."""
+    """Smoke over a small hot source: times [s], and how high above it the middle of its mass is [m]."""
     source = Collider("sphere", (0.06, 0.0, 0.0), (0.0, 0.0, 0.09))
     smoke = Smoke("smoke", source, 0.02, heat, ((-0.45, -0.45, 0.0), (0.45, 0.45, 1.5)), cell)
     air = Plume(scene("smoke", [], smoke), smoke)

@@ -36,9 +36,7 @@ class Grains:
 
     def varied(self, factor: Callable[[], float]) -> Grains:
         """The same, known only as well as it can be measured."""
-        return dataclasses.replace(
-            self, material=_varied(self.material, factor), rolling=self.rolling * factor()
-        )
+        return dataclasses.replace(self, material=_varied(self.material, factor), rolling=self.rolling * factor())
 
     def coarser(self, by: float) -> Grains:
         """The same stuff in fewer and larger pieces."""
@@ -66,9 +64,7 @@ class Liquid:
 
     def varied(self, factor: Callable[[], float]) -> Liquid:
         """The same, known only as well as it can be measured."""
-        return dataclasses.replace(
-            self, density=self.density * factor(), viscosity=self.viscosity * factor()
-        )
+        return dataclasses.replace(self, density=self.density * factor(), viscosity=self.viscosity * factor())
 
     def coarser(self, by: float) -> Liquid:
         """The same liquid on a coarser grid; the domain keeps its floor and becomes no smaller."""
@@ -79,8 +75,8 @@ class Liquid:
 class Block:
     """A solid block that conducts heat, glows, and may melt; what melts runs off, and what is left sinks.
 
-    region: a box or a standing cylinder. density [kg/m^3], conductivity [W/(m K)], capacity [J/(kg K)], latent heat
-    [J/kg] and melting point [K]; infinite where it does not melt. temperature: at the start [K]. air, bed: the
+    region: a box or a standing cylinder. density [kg/m^3], conductivity [W/(m K)], capacity [J/(kg K)], latent
+    heat [J/kg] and melting point [K]; infinite where it does not melt. temperature: at the start [K]. air, bed: the
     temperature of what surrounds it and of what it stands on [K], and how well heat passes there [W/(m^2 K)];
     `top`, the same for its upper face, where a flame burns on it. end: temperature at which its end at -x is kept
     [K]. cell: of the grid [m]. lapse: by how much time is sped up.

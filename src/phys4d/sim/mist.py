@@ -21,11 +21,16 @@ CLEAR = 0.5
 """A point is seen where at least so much of its light passes."""
 
 
+def load_kernels(device: str | None = None) -> None:
+    """Compile the kernels, once for a machine and a version."""
+    load_module(volumes.__name__, device, what="the kernels of smoke")
+
+
 class Mist:
     """The volume of a motion, on the device; it must be the only one."""
 
     def __init__(self, motion: Motion, device: str | None) -> None:
-        load_module(volumes.__name__, device)
+        load_kernels(device)
         (self._volume,) = motion.volumes
         self._arrays = upload_volume(self._volume)
         self._frames = motion.frames

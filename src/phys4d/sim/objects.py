@@ -223,7 +223,9 @@ class Aquarium:
         return Compound((base, *posts, *rails)).pieces()
 
     def colliders(self) -> list[Collider]:
-        return open_box((self.inner[0] + 2 * self.bar, self.inner[1] + 2 * self.bar, self.inner[2] + self.bar), self.bar).colliders()
+        return open_box(
+            (self.inner[0] + 2 * self.bar, self.inner[1] + 2 * self.bar, self.inner[2] + self.bar), self.bar
+        ).colliders()
 
 
 @dataclasses.dataclass(frozen=True)

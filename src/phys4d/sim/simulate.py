@@ -107,7 +107,9 @@ def _meta(spec: SceneSpec, motion: Motion, **source: Any) -> dict[str, Any]:
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes, *spec.media) if body.instance},
+        "instances": {
+            str(body.instance): body.name for body in (*spec.bodies, *spec.ropes, *spec.media) if body.instance
+        },
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": motion.state,
     }

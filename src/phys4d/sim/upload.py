@@ -14,7 +14,7 @@ import numpy as np
 from phys4d.sim.device import wp
 from phys4d.sim.kernels import scene_arrays as kinds
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
-from phys4d.sim.motion import Motion, Skin, Spheres, Surface, Volume
+from phys4d.sim.motion import Motion, Skin, Spheres, Volume
 from phys4d.sim.scene import CLEAR, FINISHES, Look
 from phys4d.sim.textures import texture_names, texture_stack
 from phys4d.world import Camera
@@ -43,7 +43,9 @@ def upload_surfaces(motion: Motion) -> Uploaded:
     arrays.trees = wp.array(trees, dtype=kinds.Trees)
     arrays.owner = wp.array(owner, dtype=wp.int32)
     arrays.clear = int(clear.any())
-    arrays.looks = wp.array([_look(s.look, s.instance, getattr(s, "slack", 0.0)) for s in motion.surfaces], dtype=kinds.SurfaceLook)
+    arrays.looks = wp.array(
+        [_look(s.look, s.instance, getattr(s, "slack", 0.0)) for s in motion.surfaces], dtype=kinds.SurfaceLook
+    )
     arrays.texels = wp.array(texture_stack(), dtype=wp.float32)
     return Uploaded(arrays, owner, [*meshes, *bvhs])
 
@@ -115,8 +117,11 @@ def _upload_meshes(
     arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
 ) -> tuple[np.ndarray, list[Any]]:
     """The owner of every triangle, and the meshes of every frame."""
-    meshes = [(k, s if isinstance(s, Surface) else _padded(s)) for k, s in enumerate(motion.surfaces)
-              if not isinstance(s, Spheres)]  # fmt: skip
+    meshes = [
+        (k, _padded(s) if isinstance(s, Skin) else s)
+        for k, s in enumerate(motion.surfaces)
+        if not isinstance(s, Spheres)
+    ]
     frames = motion.frames
     # One list of faces serves all frames, unless a surface changes its topology.
     varying = any(isinstance(s, _Padded) for _, s in meshes)
@@ -172,11 +177,17 @@ def _padded(skin: Skin) -> _Padded:
     def filled(name: str, meshes: Sequence[Any]) -> np.ndarray:
         size = sides if name == "faces" else corners
         rows = [getattr(m, name) for m in meshes]
-        padded = [np.concatenate([r, np.broadcast_to(r[:1] * (name != "faces"), (size - len(r), 3))]) for r in rows]
+        padded = [
+            np.concatenate([r, np.broadcast_to(r[:1] * (name != "faces"), (size - len(r), 3))]) for r in rows
+        ]
         return np.array(padded).reshape(len(padded), size, 3)
 
-    return _Padded(*(filled(n, skin.meshes) for n in ("vertices", "rest")), filled("ahead", skin.meshes[:-1]),
-                   filled("faces", skin.meshes))  # fmt: skip
+    return _Padded(
+        filled("vertices", skin.meshes),
+        filled("rest", skin.meshes),
+        filled("ahead", skin.meshes[:-1]),
+        filled("faces", skin.meshes),
+    )
 
 
 def _upload_spheres(

@@ -6,8 +6,6 @@ import dataclasses
 import functools
 import math
 
-import numpy as np
-
 from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.granular import tipping_cup, upright
@@ -59,7 +57,8 @@ class Tank:
     def body(self, draw: Draw, name: str = "tank") -> Body:
         x, y, z = self.inner
         frame = (0.06, 0.45, 0.8)[int(draw.looks.integers(3))]
-        look = Look((frame, frame, frame), (0.8 * frame,) * 3, "plain", 0.4, 0.5)
+        dark = 0.8 * frame
+        look = Look((frame, frame, frame), (dark, dark, dark), "plain", 0.4, 0.5)
         return Body(name, Aquarium((x, y, z - BAR), BAR), MATERIALS["plastic"], look, free=False)
 
     def filled(self, level: float) -> Collider:
@@ -82,13 +81,20 @@ def dam_break(draw: Draw) -> Layout:
     wide, height = cell * draw.choice((8, 9, 10, 11)), draw.uniform(0.26, 0.4)
     place = (-side * (x - wide) / 2, 0.0, BAR + height / 2)
     liquid, stuff = liquid_of(
-        draw, ("water", "blue water", *JUICES), (Collider("box", (wide / 2, y / 2, height / 2), place),), tank, cell
+        draw,
+        ("water", "blue water", *JUICES),
+        (Collider("box", (wide / 2, y / 2, height / 2), place),),
+        tank,
+        cell,
     )
     facts = {"stuff": stuff, "height": height, "width": wide}
     return Layout((tank.body(draw),), facts, from_side(elevation=(8, 22)), media=(liquid,))
 
 
-@scene("sloshing_tank", "{stuff} sloshes in a glass tank on a {floor}; at first it is {drop:.2f} m higher on one side.")
+@scene(
+    "sloshing_tank",
+    "{stuff} sloshes in a glass tank on a {floor}; at first it is {drop:.2f} m higher on one side.",
+)
 def sloshing_tank(draw: Draw) -> Layout:
     cell, side = 0.025, draw.sign()
     tank = tank_of(draw, (24, 32), (8, 14), 18, cell)
@@ -104,7 +110,9 @@ def sloshing_tank(draw: Draw) -> Layout:
     return Layout((tank.body(draw),), facts, from_side(elevation=(6, 20)), media=(liquid,))
 
 
-@scene("drop_in_tank", "A drop of {stuff}, {size:.2f} m across, falls from {height:.2f} m into a tank on a {floor}.")
+@scene(
+    "drop_in_tank", "A drop of {stuff}, {size:.2f} m across, falls from {height:.2f} m into a tank on a {floor}."
+)
 def drop_in_tank(draw: Draw) -> Layout:
     cell = 0.025
     tank = tank_of(draw, (24, 28), (16, 20), 26, cell)
@@ -116,15 +124,15 @@ def drop_in_tank(draw: Draw) -> Layout:
     return Layout((tank.body(draw),), facts, from_side(elevation=(8, 24)), media=(liquid,))
 
 
-@scene("potato_in_water", "A potato falls from {height:.2f} m into a tank with {level:.2f} m of water on a {floor}.")
+@scene(
+    "potato_in_water", "A potato falls from {height:.2f} m into a tank with {level:.2f} m of water on a {floor}."
+)
 def potato_in_water(draw: Draw) -> Layout:
     cell = 0.025
     tank = tank_of(draw, (22, 26), (14, 18), 22, cell)
     level, height, length = draw.uniform(0.2, 0.26), draw.uniform(0.08, 0.25), draw.uniform(0.2, 0.26)
     shape = Potato(length, seed=int(draw.physics.integers(1000)))
-    turn = multiply(
-        about_axis((0, 0, 1), draw.uniform(-3, 3)), about_axis((0, 1, 0), draw.uniform(-0.6, 0.6))
-    )
+    turn = multiply(about_axis((0, 0, 1), draw.uniform(-3, 3)), about_axis((0, 1, 0), draw.uniform(-0.6, 0.6)))
     place = (draw.uniform(-0.05, 0.05), draw.uniform(-0.03, 0.03), BAR + level + height + 0.5 * length)
     skin = (0.42, 0.27, 0.12)
     look = Look(skin, (0.27, 0.16, 0.07), "speckle", 0.5 * length, 0.1)
@@ -196,13 +204,8 @@ def cup_pours(draw: Draw) -> Layout:
     tray = Tank((34 * cell, 20 * cell, 36 * cell))
     radius, height = draw.uniform(0.12, 0.13), draw.uniform(0.22, 0.26)
     level = BAR + draw.uniform(0.2, 0.26)
-    cup = tipping_cup(draw, radius, height, level, side, speed, wall=0.026)
+    cup = tipping_cup(draw, radius, height, level, side, speed, wall=0.026, along=-side * 0.12)
     region = upright(0.7 * radius, level + 0.03, level + 0.85 * height, (-side * 0.12, 0.0))
-    cup = dataclasses.replace(
-        cup,
-        position=(-side * 0.12, 0.0, level),
-        joint=dataclasses.replace(cup.joint, anchor=tuple(np.add(cup.joint.anchor, (-side * 0.12, 0, 0)))),
-    )
     liquid, stuff = liquid_of(draw, ("water", "blue water", *JUICES), (region,), tray, cell)
     facts = {"stuff": stuff, "speed": speed}
     return Layout((tray.body(draw, "tray"), cup), facts, from_side(elevation=(10, 26)), media=(liquid,))

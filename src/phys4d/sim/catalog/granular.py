@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 
@@ -28,9 +27,7 @@ STUFFS: dict[str, tuple[Material, float, float, Colour, Colour]] = {
 }
 
 
-def heap(
-    draw: Draw, names: tuple[str, ...], region: Collider, count: float, **placed: bool
-) -> tuple[Grains, str]:
+def heap(draw: Draw, names: tuple[str, ...], region: Collider, count: float, **placed: bool) -> tuple[Grains, str]:
     """About `count` grains of one of the stuffs, as large as fills the region, and the stuff's name."""
     name = draw.choice(names)
     material, rolling, gloss, colour, accent = STUFFS[name]
@@ -39,7 +36,7 @@ def heap(
     # On the loose lattice a sphere of radius r takes up the room of a close packing of 1.1 r.
     radius = round((volume / count / (4 * math.sqrt(2))) ** (1 / 3) / 1.1, 5)
     look = Look(colour, accent, "noise", 6 * radius, gloss)
-    return Grains(name, material, look, region, radius, rolling, **placed), name
+    return Grains(name, material, look, region, radius, rolling, held), name
 
 
 def upright(radius: float, low: float, high: float, place: tuple[float, float] = (0.0, 0.0)) -> Collider:
@@ -47,7 +44,9 @@ def upright(radius: float, low: float, high: float, place: tuple[float, float] =
     return Collider("cylinder", (radius, (high - low) / 2, 0.0), (*place, (low + high) / 2))
 
 
-@scene("sand_column", "A column of {stuff}, {height:.2f} m tall and {radius:.2f} m in radius, collapses on a {floor}.")
+@scene(
+    "sand_column", "A column of {stuff}, {height:.2f} m tall and {radius:.2f} m in radius, collapses on a {floor}."
+)
 def sand_column(draw: Draw) -> Layout:
     radius = draw.uniform(0.12, 0.17)
     height = round(radius * draw.uniform(1.2, 3.0), 3)
@@ -105,9 +104,7 @@ def pile_on_slope(draw: Draw) -> Layout:
     tilt = math.radians(angle)
     turn = about_axis((0, 1, 0), side * tilt)
     middle = length / 2 * math.sin(tilt) + 0.02
-    board = draw.block(
-        "slope", (length, 0.5, 0.03), "wooden", position=(0, 0, middle), rotation=turn, free=False
-    )
+    board = draw.block("slope", (length, 0.5, 0.03), "wooden", position=(0, 0, middle), rotation=turn, free=False)
     radius, height = draw.uniform(0.1, 0.13), draw.uniform(0.12, 0.16)
     above = height / 2 + 0.015
     up = (side * math.sin(tilt), math.cos(tilt))
@@ -122,7 +119,9 @@ def pile_on_slope(draw: Draw) -> Layout:
 @scene("peas_on_plate", "{stuff} fall from {height:.2f} m onto a ceramic plate on a {floor}.")
 def peas_on_plate(draw: Draw) -> Layout:
     height, radius = draw.uniform(0.15, 0.35), draw.uniform(0.07, 0.09)
-    plate = draw.shaped("plate", bowl(draw.uniform(0.24, 0.3), draw.uniform(0.06, 0.08)), "ceramic", 0.5, free=False)
+    plate = draw.shaped(
+        "plate", bowl(draw.uniform(0.24, 0.3), draw.uniform(0.06, 0.08)), "ceramic", 0.5, free=False
+    )
     region = upright(radius, height, height + draw.uniform(0.16, 0.22))
     grains, stuff = heap(draw, ("peas", "lentils", "glass beads"), region, 900)
     facts = {"stuff": stuff.capitalize(), "height": height}
@@ -130,14 +129,21 @@ def peas_on_plate(draw: Draw) -> Layout:
 
 
 def tipping_cup(
-    draw: Draw, radius: float, height: float, level: float, side: int, speed: float, wall: float = 0.01
+    draw: Draw,
+    radius: float,
+    height: float,
+    level: float,
+    side: int,
+    speed: float,
+    wall: float = 0.01,
+    along: float = 0.0,
 ) -> Body:
-    """A cup whose foot is at `level`, tipped by a motor about an axis under its rim, toward `side`."""
+    """A cup at x = `along` whose foot is at `level`, tipped by a motor about an axis under its rim, toward `side`."""
     shape = Vessel(((0.8 * radius, 0.0), (radius, height)), wall, staves=20)
-    axle: Vector = (side * 0.9 * radius, 0.0, level + 0.9 * height)
+    axle: Vector = (along + side * 0.9 * radius, 0.0, level + 0.9 * height)
     motor = Motor(effort=60.0 * speed, damping=60.0)
     hold = Joint("hinge", axle, (0.0, float(side), 0.0), limits=(0.0, math.radians(140)), motor=motor)
-    return draw.shaped("cup", shape, "ceramic", 0.5, position=(0.0, 0.0, level), joint=hold)
+    return draw.shaped("cup", shape, "ceramic", 0.5, position=(along, 0.0, level), joint=hold)
 
 
 def _glass(name: str, shape: Vessel) -> Body:

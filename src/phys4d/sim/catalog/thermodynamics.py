@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
@@ -41,16 +40,25 @@ def metal_bar(draw: Draw, temperature: float, **how) -> tuple[Block, Body, str, 
     return block, draw.shaped("bricks", bricks, "clay", 0.3, free=False), metal, size
 
 
-@scene("hot_bar_cools", "A {metal} bar at {celsius:.0f} degrees Celsius cools in a draught on a {floor}, {lapse:.0f} times as fast.")
+@scene(
+    "hot_bar_cools",
+    "A {metal} bar at {celsius:.0f} degrees Celsius cools in a draught on a {floor}, {lapse:.0f} times as fast.",
+)
 def hot_bar_cools(draw: Draw) -> Layout:
     celsius, lapse, passing = draw.uniform(950, 1250), draw.choice((60.0, 120.0, 240.0)), draw.uniform(120, 260)
-    block, bricks, metal, _ = metal_bar(draw, celsius + 273.15, air=(ROOM, passing), bed=(ROOM, passing), lapse=lapse)
+    block, bricks, metal, _ = metal_bar(
+        draw, celsius + 273.15, air=(ROOM, passing), bed=(ROOM, passing), lapse=lapse
+    )
     facts = {"metal": metal, "celsius": celsius, "lapse": lapse, "transfer": passing}
     lights, sky = dim(draw)
     return Layout((bricks,), facts, from_side(elevation=(10, 28)), media=(block,), lights=lights, sky=sky)
 
 
-@scene("bar_heats_up", "One end of a cold {metal} bar is kept at {celsius:.0f} degrees Celsius on a {floor}, {lapse:.0f} times as fast.")
+@scene(
+    "bar_heats_up",
+    "One end of a cold {metal} bar is kept at {celsius:.0f} degrees Celsius on a {floor},"
+    " {lapse:.0f} times as fast.",
+)
 def bar_heats_up(draw: Draw) -> Layout:
     celsius, lapse = draw.uniform(1150, 1300), draw.choice((500.0, 1000.0, 2000.0))
     block, bricks, metal, _ = metal_bar(
@@ -61,23 +69,41 @@ def bar_heats_up(draw: Draw) -> Layout:
     return Layout((bricks,), facts, from_side(elevation=(10, 28)), media=(block,), lights=lights, sky=sky)
 
 
-@scene("ice_cube_melts", "An ice cube of {edge:.0f} mm melts on a metal plate at {celsius:.0f} degrees Celsius on a {floor}, {lapse:.0f} times as fast.")
+@scene(
+    "ice_cube_melts",
+    "An ice cube of {edge:.0f} mm melts on a metal plate at {celsius:.0f} degrees Celsius on a {floor},"
+    " {lapse:.0f} times as fast.",
+)
 def ice_cube_melts(draw: Draw) -> Layout:
     edge, celsius, lapse = draw.uniform(0.16, 0.22), draw.uniform(20, 60), draw.choice((2000.0, 2500.0, 3000.0))
     thick = 0.03
     plate = draw.shaped("plate", Box((0.42, 0.42, thick)), "steel", 0.4, position=(0, 0, thick / 2), free=False)
-    region = Collider("box", (edge / 2,) * 3, (0.0, 0.0, thick + edge / 2))
+    region = Collider("box", (edge / 2, edge / 2, edge / 2), (0.0, 0.0, thick + edge / 2))
     clear = (0.8, 0.92, 0.96)
     look = Look(clear, clear, finish="liquid", refraction=1.31)
     block = Block(
-        "ice", look, region, 917.0, 2.2, 2050.0, 268.15, edge / 18, 3.34e5, 273.15, air=(ROOM + 5, draw.uniform(20, 40)),
-        bed=(celsius + 273.15, draw.uniform(60, 120)), lapse=lapse,
-    )  # fmt: skip
+        "ice",
+        look,
+        region,
+        density=917.0,
+        conductivity=2.2,
+        capacity=2050.0,
+        temperature=268.15,
+        cell=edge / 18,
+        latent=3.34e5,
+        melting=273.15,
+        air=(ROOM + 5, draw.uniform(20, 40)),
+        bed=(celsius + 273.15, draw.uniform(60, 120)),
+        lapse=lapse,
+    )
     facts = {"edge": 1000 * edge, "celsius": celsius, "lapse": lapse}
     return Layout((plate,), facts, Viewpoints(elevation=(0.2, 0.5)), media=(block,))
 
 
-@scene("candle_burns_down", "A wax candle, {height:.2f} m tall, melts and burns down on a {floor}, {lapse:.0f} times as fast.")
+@scene(
+    "candle_burns_down",
+    "A wax candle, {height:.2f} m tall, melts and burns down on a {floor}, {lapse:.0f} times as fast.",
+)
 def candle_burns_down(draw: Draw) -> Layout:
     radius, height, lapse = draw.uniform(0.06, 0.08), draw.uniform(0.3, 0.42), draw.choice((600.0, 900.0, 1200.0))
     cell = radius / 7
@@ -86,16 +112,28 @@ def candle_burns_down(draw: Draw) -> Layout:
     look = Look(tone, (0.8 * tone[0], 0.8 * tone[1], 0.8 * tone[2]), "plain", 0.2, 0.5)
     region = Collider("cylinder", (radius, height / 2, 0.0), (0.0, 0.0, dish + height / 2))
     block = Block(
-        "candle", look, region, 900.0, 0.25, 2100.0, ROOM, cell, 1.8e5, 330.15, air=(ROOM, 5.0), bed=(ROOM, 5.0),
-        top=(1100.0, draw.uniform(25, 40)), lapse=lapse, rider="flame",
-    )  # fmt: skip
-    plate = draw.shaped("dish", Turned((((0.0, 0.0), (0.16, 0.0)), ((0.16, 0.0), (0.17, dish)), ((0.17, dish), (0.0, dish))),
-                                       ((0.16, 0.0, dish),)), "iron", 0.3, free=False)  # fmt: skip
+        "candle",
+        look,
+        region,
+        density=900.0,
+        conductivity=0.25,
+        capacity=2100.0,
+        temperature=ROOM,
+        cell=cell,
+        latent=1.8e5,
+        melting=330.15,
+        air=(ROOM, 5.0),
+        bed=(ROOM, 5.0),
+        top=(1100.0, draw.uniform(25, 40)),
+        lapse=lapse,
+        rider="flame",
+    )
+    outline = (((0.0, 0.0), (0.16, 0.0)), ((0.16, 0.0), (0.17, dish)), ((0.17, dish), (0.0, dish)))
+    plate = draw.shaped("dish", Turned(outline, ((0.16, 0.0, dish),)), "iron", 0.3, free=False)
     profile = ((0.0, 0.0), (0.012, 0.012), (0.021, 0.035), (0.018, 0.06), (0.008, 0.09), (0.0, 0.105))
-    flame = Body(
-        "flame", Turned((profile,), ((0.01, 0.0, 0.1),)), MATERIALS["foam"],
-        Look((1.0, 0.55, 0.12), (1.0, 0.75, 0.3), "plain", 0.2, 0.0, glow=3.0), (0.0, 0.0, dish + height), free=False, solid=False,
-    )  # fmt: skip
+    burning = Look((1.0, 0.55, 0.12), (1.0, 0.75, 0.3), "plain", 0.2, 0.0, glow=3.0)
+    shape, place = Turned((profile,), ((0.01, 0.0, 0.1),)), (0.0, 0.0, dish + height)
+    flame = Body("flame", shape, MATERIALS["foam"], burning, place, free=False, solid=False)
     facts = {"height": height, "radius": radius, "lapse": lapse}
     lights, sky = dim(draw)
     return Layout((plate, flame), facts, Viewpoints(elevation=(0.1, 0.35)), media=(block,), lights=lights, sky=sky)
@@ -117,7 +155,11 @@ def smoke_of(draw: Draw, source: Collider, box: tuple[int, int, int], cell: floa
                  colour=SMOKES[name], **how), name  # fmt: skip
 
 
-@scene("smoke_plume", "{tone} smoke, {heat:.0f} K hotter than the air, rises from a bowl on a {floor}.", engine="smoke")
+@scene(
+    "smoke_plume",
+    "{tone} smoke, {heat:.0f} K hotter than the air, rises from a bowl on a {floor}.",
+    engine="smoke",
+)
 def smoke_plume(draw: Draw) -> Layout:
     cell, radius, heat = 0.03, draw.uniform(0.07, 0.1), draw.uniform(60, 200)
     pot = draw.shaped("bowl", bowl(1.35 * radius, 0.08), "ceramic", 0.3, free=False, solid=False)
@@ -128,7 +170,11 @@ def smoke_plume(draw: Draw) -> Layout:
     return Layout((pot,), facts, Viewpoints(elevation=(0.08, 0.3)), media=(smoke,))
 
 
-@scene("smoke_ring", "A pipe blows a puff of {tone} smoke upward at {speed:.1f} m/s, which becomes a ring, on a {floor}.", engine="smoke")
+@scene(
+    "smoke_ring",
+    "A pipe blows a puff of {tone} smoke upward at {speed:.1f} m/s, which becomes a ring, on a {floor}.",
+    engine="smoke",
+)
 def smoke_ring(draw: Draw) -> Layout:
     cell, radius, tall = 0.026, draw.uniform(0.09, 0.11), draw.uniform(0.1, 0.14)
     speed, until = draw.uniform(1.7, 2.4), draw.uniform(0.14, 0.2)
@@ -136,13 +182,24 @@ def smoke_ring(draw: Draw) -> Layout:
     pipe = draw.shaped("pipe", shape, draw.choice(("steel", "iron", "wooden")), 0.3, free=False, solid=False)
     source = Collider("cylinder", (radius, 0.06, 0.0), (0.0, 0.0, tall - 0.02))
     smoke, tone = smoke_of(
-        draw, source, (26, 26, 48), cell, rate=draw.uniform(0.04, 0.07), heat=8.0, until=until, blown=(0.0, 0.0, speed)
+        draw,
+        source,
+        (26, 26, 48),
+        cell,
+        rate=draw.uniform(0.04, 0.07),
+        heat=8.0,
+        until=until,
+        blown=(0.0, 0.0, speed),
     )
     facts = {"tone": tone, "speed": speed, "until": until}
     return Layout((pipe,), facts, Viewpoints(elevation=(0.08, 0.3)), media=(smoke,))
 
 
-@scene("smoke_past_ball", "{tone} smoke, {heat:.0f} K hotter than the air, rises past a {ball} ball above a {floor}.", engine="smoke")
+@scene(
+    "smoke_past_ball",
+    "{tone} smoke, {heat:.0f} K hotter than the air, rises past a {ball} ball above a {floor}.",
+    engine="smoke",
+)
 def smoke_past_ball(draw: Draw) -> Layout:
     cell, radius, heat = 0.03, draw.uniform(0.08, 0.1), draw.uniform(120, 240)
     pot = draw.shaped("bowl", bowl(1.35 * radius, 0.08), "ceramic", 0.3, free=False, solid=False)

@@ -26,8 +26,8 @@ LEAST = 0.2
 class Carrier:
     """The continuum that particles stand for, on a grid of half the solver's cells.
 
-    places: (T,N,3) of the particles [m]; eight of them fill a cell. solids: (T,X,Y,Z) signed distance of the corners
-    of cells to bodies [cells]. low: the domain's lowest corner [m]; cell: of the solver's grid [m].
+    places: (T,N,3) of the particles [m]; eight of them fill a cell. solids: (T,X,Y,Z) signed distances of the
+    corners of cells to bodies [cells]. low: the domain's lowest corner [m]; cell: of the solver's grid [m].
     """
 
     def __init__(self, places: np.ndarray, solids: np.ndarray, low: Vector, cell: float) -> None:
@@ -153,10 +153,10 @@ class Carrier:
         if not len(found):
             raise ValueError("there is nothing to be seen of it")
         vertices = self._low + self._step * (found.numpy().astype(np.float64) - 1)
-        faces = indices.numpy().reshape(-1, 3)
+        faces: np.ndarray = indices.numpy().reshape(-1, 3)
         a, b, c = (vertices[faces[:, k]] for k in range(3))
         if (a * np.cross(b, c)).sum() < 0:
-            faces = faces[:, ::-1]
+            faces = np.flip(faces, axis=1)
         ahead = self._carried(t, t + 1, vertices) if t + 1 < self.frames else vertices
         vertices = vertices.astype(np.float32)
         return SkinMesh(vertices, np.ascontiguousarray(faces, np.int32), ahead.astype(np.float32), vertices)

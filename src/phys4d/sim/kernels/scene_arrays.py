@@ -54,8 +54,8 @@ class SurfaceArrays:
 
     A primitive is a triangle f or, from `triangles` on, the sphere f - triangles. Solid ones come before clear
     ones (glass and liquids) in both. balls: centre and radius. owner: of a primitive, the row of its look.
-    varying: 0, or where surfaces change their topology the number of triangles a frame; then faces and rest too hold
-    every frame, and `ahead` is where points will be one frame later. shining: whether vertices glow (`shine`).
+    varying: 0, or where surfaces change their topology the number of triangles a frame; then faces and rest hold
+    every frame too, and `ahead` is where points will be one frame later. shining: whether vertices glow (`shine`).
     Few arrays: functions are handed a copy of them all.
     """
 

@@ -1,4 +1,4 @@
-"""Kernels of volumes: what light passes in part has no surface, so its labels are means along the ray, by opacity."""
+"""Kernels of volumes: what light passes in part has no surface; its labels are means along the ray, by opacity."""
 
 from __future__ import annotations
 

@@ -5,9 +5,11 @@ Nothing moves by itself here but what melts, so that a grid of enthalpies is all
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from phys4d.errors import ExplodedError
 from phys4d.sim.engines import ENGINES
@@ -84,8 +86,6 @@ def _ridden(surface: Any, rise: np.ndarray) -> Any:
     """A surface lifted by so much at every frame."""
     moved = surface.vertices.copy()
     moved[..., 2] += rise[:, None]
-    import dataclasses
-
     return dataclasses.replace(surface, vertices=moved.astype(np.float32), moves=True)
 
 
@@ -104,7 +104,7 @@ class _Grid:
 
     def tops(self, left: np.ndarray) -> np.ndarray:
         """(T,) height of the highest that is left, had nothing sunk [m]."""
-        levels = (left > 0.5).any(axis=(1, 2))
+        levels: np.ndarray = np.any(left > 0.5, axis=(1, 2))
         count = left.shape[3]
         highest = np.where(levels.any(axis=1), count - levels[:, ::-1].argmax(axis=1), 0)
         # Within the highest layer, as much as its middle cells hold; smooth in time.
@@ -125,8 +125,6 @@ class _Grid:
         return fall
 
     def remains(self, left: np.ndarray, fall: np.ndarray) -> Remains:
-        from scipy import ndimage
-
         padded = np.pad(left, ((0, 0), *((MARGIN, MARGIN),) * 3))
         sunk = [ndimage.shift(each, (0, 0, f[2] / self.cell), order=1) for each, f in zip(padded, fall)]
         low = self.low + (0.5 - MARGIN) * self.cell
@@ -151,8 +149,6 @@ class _Grid:
                 quad = quad if way else quad[:, ::-1]
                 faces += [quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]
                 nearest.append(np.clip(corner - 0.5, 0, counts - 1))
-        from scipy import ndimage
-
         places = np.concatenate(nearest).T
         heat = np.stack([ndimage.map_coordinates(each, places, order=1) for each in temperature])
         rest = (self.low + self.cell * np.concatenate(vertices)).astype(np.float32)

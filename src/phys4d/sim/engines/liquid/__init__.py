@@ -19,11 +19,11 @@ import numpy as np
 from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module
 from phys4d.sim.engines import ENGINES
-from phys4d.sim.engines.liquid import pressure, transfer
+from phys4d.sim.engines.grains import ROOM
 from phys4d.sim.engines.liquid.pool import Pool
 from phys4d.sim.engines.mujoco.coupled import RigidPart
 from phys4d.sim.engines.skins import Carrier
-from phys4d.sim.engines.grains import ROOM
+from phys4d.sim.kernels import covers, faces, pressure, transfer
 from phys4d.sim.media import Liquid
 from phys4d.sim.motion import Motion
 from phys4d.sim.scene import SceneSpec
@@ -44,8 +44,7 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     its surface encloses [m^3] and the place of its centre of mass [m] at every frame; by frame the kinetic and
     potential energy [J] and momentum [kg m/s] of liquid and bodies together.
     """
-    for module in (transfer, pressure):
-        load_module(module.__name__)
+    load_kernels()
     (liquid,) = (medium for medium in spec.media if isinstance(medium, Liquid))
     strides = math.ceil(1 / (fps * STRIDE))
     rigid = RigidPart(spec, 1 / (fps * strides))
@@ -70,12 +69,27 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
             raise ExplodedError(f"scene {spec.name} exploded: the liquid is nowhere")
     carrier = Carrier(np.array(places), np.array(solids), liquid.domain[0], pool.cell)
     skin = carrier.skin(liquid.name, liquid.look, liquid.instance, focus=liquid.focus)
-    return Motion((*rigid.surfaces(), skin), fps, _state(spec, liquid, pool, rigid, np.array(places), np.array(speeds), skin.volumes(), fps))
-
-
-def _state(spec, liquid, pool, rigid, places, speeds, volumes, fps) -> dict[str, Any]:
     state = rigid.state(fps)
-    mass = pool.mass
+    _tell(state, spec, pool, np.array(places), np.array(speeds), skin.volumes())
+    return Motion((*rigid.surfaces(), skin), fps, state)
+
+
+def load_kernels() -> None:
+    """Compile the kernels, once for a machine and a version."""
+    for module in (transfer, pressure, covers, faces):
+        load_module(module.__name__, what="the kernels of liquids")
+
+
+def _tell(
+    state: dict[str, Any],
+    spec: SceneSpec,
+    pool: Pool,
+    places: np.ndarray,
+    speeds: np.ndarray,
+    volumes: np.ndarray,
+) -> None:
+    """Add to the state of the bodies that of the liquid. places, speeds: (T,N,3) of its particles."""
+    liquid, mass = pool.liquid, pool.mass
     up = -spec.gravity[2]
     energy = mass * ((speeds**2).sum((1, 2)) / 2 + up * places[..., 2].sum(1))
     state["media"] = {
@@ -83,7 +97,7 @@ def _state(spec, liquid, pool, rigid, places, speeds, volumes, fps) -> dict[str,
             "instance": liquid.instance,
             "density": liquid.density,
             "viscosity": liquid.viscosity,
-            "mass": [round(mass * len(places[0]), 6)] * len(places),
+            "mass": [round(mass * places.shape[1], 6)] * len(places),
             "volume": np.round(volumes, 8).tolist(),
             "temperature": [ROOM] * len(places),
             "position": np.round(places.mean(axis=1), 6).tolist(),
@@ -91,4 +105,3 @@ def _state(spec, liquid, pool, rigid, places, speeds, volumes, fps) -> dict[str,
     }
     state["energy"] = np.round(np.array(state["energy"]) + energy, 6).tolist()
     state["momentum"] = np.round(np.array(state["momentum"]) + mass * speeds.sum(1), 6).tolist()
-    return state

@@ -12,12 +12,12 @@ import numpy as np
 from scipy import ndimage
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.liquid import pressure, transfer
 from phys4d.sim.engines.mujoco.coupled import RigidPart
 from phys4d.sim.engines.seeds import inside
 from phys4d.sim.engines.solids import SolidArrays
+from phys4d.sim.kernels import covers, faces, pressure, transfer
 from phys4d.sim.media import Liquid
-from phys4d.sim.scene import SceneSpec, Material
+from phys4d.sim.scene import Material, SceneSpec
 
 FULL = 8
 """Particles that fill a cell."""
@@ -87,7 +87,7 @@ class Pool:
     def _distance(self, first: int, last: int) -> np.ndarray:
         """Signed distance of corners to some primitives [cells]."""
         inputs = [self.solids.arrays, first, last, wp.vec3(*self.low), self.cell, self._corners]
-        wp.launch(pressure.solid_distance, self._corners.shape, inputs, device="cpu")
+        wp.launch(covers.solid_distance, self._corners.shape, inputs, device="cpu")
         distance = self._corners.numpy().copy()
         # The domain's own walls are shut anyway: what stands just behind them must not reach in.
         for axis in range(3):
@@ -100,7 +100,7 @@ class Pool:
         corners = wp.array(distance, dtype=wp.float32, device="cpu")
         for axis, name in enumerate("xyz"):
             share = getattr(into, name)
-            wp.launch(pressure.cover_faces, share.shape, [corners, axis, share], device="cpu")
+            wp.launch(covers.cover_faces, share.shape, [corners, axis, share], device="cpu")
         return into
 
     def _meet_solids(self) -> None:
@@ -222,7 +222,7 @@ class Pool:
             now, after = getattr(self.momentum, name), getattr(self.spare, name)
             known, opened = getattr(self.known, name), getattr(self.opened, name)
             for _ in range(turns):
-                wp.launch(pressure.diffuse, now.shape, [now, known, opened, axis, share / turns, after], device="cpu")
+                wp.launch(faces.diffuse, now.shape, [now, known, opened, axis, share / turns, after], device="cpu")
                 wp.copy(now, after)
 
     def _project(self, dt: float) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +242,11 @@ class Pool:
         rows = wp.array(cells, dtype=wp.vec3i, device="cpu")
         real = {"dtype": wp.float64, "device": "cpu"}
         neighbour = wp.empty((count, 6), dtype=wp.int32, device="cpu")
-        coefficient, diagonal, right = wp.empty((count, 6), **real), wp.empty(count, **real), wp.empty(count, **real)
+        coefficient, diagonal, right = (
+            wp.empty((count, 6), **real),
+            wp.empty(count, **real),
+            wp.empty(count, **real),
+        )
         inputs = [rows, self.index, self.depth, self.crowding, self.opened, self.momentum, self.carried, dt]
         outputs = [self.cell, neighbour, coefficient, diagonal, right]
         wp.launch(pressure.assemble, count, inputs + outputs, device="cpu")
@@ -253,7 +257,11 @@ class Pool:
             inputs = [rows, self.opened, self._covers[k], *place, 6 * number, push]
             wp.launch(pressure.push_of, count, inputs, device="cpu")
         yielding = self._yielding()
-        x, work, taken = wp.empty(count, **real), wp.zeros((4, count), **real), wp.zeros(1, dtype=wp.int32, device="cpu")
+        x, work, taken = (
+            wp.empty(count, **real),
+            wp.zeros((4, count), **real),
+            wp.zeros(1, dtype=wp.int32, device="cpu"),
+        )
         moved = wp.zeros(max(12 * len(self._movers), 1), **real)
         inputs = [neighbour, coefficient, diagonal, push, wp.array(yielding, **real), moved, right, work, x, taken]
         if count:
@@ -291,7 +299,7 @@ class Pool:
             now, known = getattr(self.momentum, name), getattr(self.known, name)
             after, wider = getattr(self.spare, name), getattr(self.wider, name)
             for _ in range(REACH):
-                wp.launch(pressure.extrapolate, now.shape, [known, now, wider, after], device="cpu")
+                wp.launch(faces.extrapolate, now.shape, [known, now, wider, after], device="cpu")
                 now, after, known, wider = after, now, wider, known
             if now is not getattr(self.momentum, name):
                 wp.copy(getattr(self.momentum, name), now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from phys4d.sim.engines.seeds import inside
 from phys4d.sim.engines.smoke.air import AXES, Air
 from phys4d.sim.media import Smoke
 from phys4d.sim.motion import Motion, Volume
+from phys4d.sim.rotations import rotate
 from phys4d.sim.scene import SceneSpec
-from phys4d.sim.shapes import Ground
+from phys4d.sim.shapes import Collider, Ground, multiply
 
 ROOM = 293.15
 """Temperature of the room [K]."""
@@ -49,7 +51,7 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
         rows.append(plume.row())
         if not np.isfinite(rows[-1]["mass"]):
             raise ExplodedError(f"scene {spec.name} exploded: the air is nowhere")
-    shift = [(a + b) / (2 * fps) for a, b in zip(speed, speed[1:])]
+    shift = [(a + b) / (2 * fps) for a, b in pairwise(speed)]
     extinction = np.array(density) * smoke.extinction
     volume = Volume(
         smoke.name, extinction, np.array(shift).reshape(-1, *extinction.shape[1:], 3), plume.low, smoke.cell,
@@ -88,9 +90,6 @@ class Plume:
         return np.clip(0.5 - depth / self.smoke.cell, 0, 1)
 
     def _covered(self, spec: SceneSpec, axis: int) -> np.ndarray:
-        from phys4d.sim.rotations import rotate
-        from phys4d.sim.shapes import Collider, multiply
-
         places = self._places(axis)
         flat, covered = places.reshape(-1, 3), np.zeros(places[..., 0].size, dtype=bool)
         for body in spec.bodies:

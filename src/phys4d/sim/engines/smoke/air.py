@@ -38,7 +38,9 @@ class Air:
 
     def centred(self) -> np.ndarray:
         """(X,Y,Z,3) velocities at the middles of cells."""
-        parts = [(v[along(k, slice(0, -1))] + v[along(k, slice(1, None))]) / 2 for k, v in enumerate(self.velocity)]
+        parts = [
+            (v[along(k, slice(0, -1))] + v[along(k, slice(1, None))]) / 2 for k, v in enumerate(self.velocity)
+        ]
         return np.stack(parts, axis=-1)
 
     def divergence(self) -> np.ndarray:
@@ -53,9 +55,9 @@ class Air:
         for turn in range(3 if any(s.any() for s in self.solid) else 1):
             self._shut(solids=turn > 0)
             right = self.divergence() * self.cell
-            spectrum = fft.dctn(right, type=2, norm="ortho") * self._inverse
+            spectrum = np.asarray(fft.dctn(right, type=2, norm="ortho")) * self._inverse
             spectrum[0, 0, 0] = 0.0
-            pressure = fft.idctn(spectrum, type=2, norm="ortho")
+            pressure = np.asarray(fft.idctn(spectrum, type=2, norm="ortho"))
             for axis, v in enumerate(self.velocity):
                 v[along(axis, slice(1, -1))] -= np.diff(pressure, axis=axis)
         self._shut(solids=True)

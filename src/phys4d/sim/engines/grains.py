@@ -1,8 +1,9 @@
 """Grains by the discrete element method: every grain is a sphere that slides, rolls and rests on the others.
 
 Linear springs and dampers with Coulomb friction and rolling resistance, springs too (Cundall and Strack 1979; Ai
-and others 2011, type C). Springs are as soft as the weight of the heap allows, so that a step may be long. Bodies are moved by MuJoCo
-under the grains' forces, and grains meet all their primitives: both ways.
+and others 2011, type C). Springs are as soft as the weight of the heap
+allows, so that a step may be long. Bodies are moved by MuJoCo under the grains' forces, and grains meet all their
+primitives: both ways.
 """
 
 # Warp's array constructors accept its scalar and vector types; their annotations do not say so.
@@ -18,10 +19,10 @@ import numpy as np
 from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module, wp
 from phys4d.sim.engines import ENGINES
-from phys4d.sim.engines.grains import kernels
 from phys4d.sim.engines.mujoco.coupled import RigidPart
 from phys4d.sim.engines.seeds import packed
 from phys4d.sim.engines.solids import SolidArrays
+from phys4d.sim.kernels import grains as kernels
 from phys4d.sim.media import Grains
 from phys4d.sim.motion import Motion, Spheres
 from phys4d.sim.rotations import matrices
@@ -33,6 +34,8 @@ IMPACT = 0.25
 """The same of a grain that meets another after a fall through the whole scene."""
 STEPS = 14
 """Steps to the period of a contact."""
+ROOM = 293.15
+"""Temperature of what nothing heats [K]."""
 SETTLING = 0.3
 """How long grains are left to settle before a scene begins [s]."""
 LASTING = (4, 12)
@@ -64,11 +67,16 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     return Motion((*heap.rigid.surfaces(), spheres), fps, heap.state(fps))
 
 
+def load_kernels() -> None:
+    """Compile the kernels, once for a machine and a version."""
+    load_module(kernels.__name__, what="the kernels of grains")
+
+
 class _Heap:
     """Grains as they are now, and the bodies among them."""
 
     def __init__(self, spec: SceneSpec, grains: Grains, fps: float) -> None:
-        load_module(kernels.__name__)
+        load_kernels()
         self.spec, self.grains = spec, grains
         rng = np.random.default_rng(round(1e6 * grains.radius))
         self.place, self.radius = packed(grains.region, grains.radius, rng)
@@ -171,7 +179,7 @@ class _Heap:
                 self.solids.move(self.rigid.origin, self.rigid.rotation, *self.rigid.motion())
 
     def _search(self) -> int:
-        """Find who may touch whom within the next steps, whose number it returns: whoever is fast looks farther."""
+        """Find who may touch whom within the next steps, whose number it returns: the fast look farther."""
         fastest = math.sqrt(float((self.velocity**2).sum(axis=1).max()))
         lasting = min(max(int(0.8 * self.grains.radius / (fastest * self.dt + 1e-9)), LASTING[0]), LASTING[1])
         horizon = lasting * self.dt
@@ -212,7 +220,3 @@ class _Heap:
         state["energy"] = np.round(np.array(state["energy"]) + self.energy, 6).tolist()
         state["momentum"] = np.round(np.array(state["momentum"]) + self.momentum, 6).tolist()
         return state
-
-
-ROOM = 293.15
-"""Temperature of what nothing heats [K]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.solids import Solids, gap, solid_velocity
+from phys4d.sim.kernels.solids import Solids, gap, solid_velocity
 
 wp.set_module_options({"enable_backward": False})
 
@@ -114,7 +114,14 @@ def find_neighbours(
 
 @wp.func
 def contact(
-    law: Law, friction: float, mass: float, depth: float, n: wp.vec3, relative: wp.vec3, stretched: wp.vec3, dt: float
+    law: Law,
+    friction: float,
+    mass: float,
+    depth: float,
+    n: wp.vec3,
+    relative: wp.vec3,
+    stretched: wp.vec3,
+    dt: float,
 ):
     """Force on the first of two things that overlap by `depth`, and the stretch of their tangential spring.
 

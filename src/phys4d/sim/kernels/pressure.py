@@ -1,14 +1,14 @@
 """Pressure: which cells are liquid, how open their faces are, and the solve that keeps the liquid's volume.
 
 Solids cover faces by a share (Batty, Bertails and Bridson 2007), so slanted walls are smooth ones, and free bodies
-are solved for together with the liquid: light ones do not shake. The free surface lies between cells (ghost fluid).
+are solved for together with the liquid: light ones do not shake. The free surface lies between cells (a ghost
+fluid).
 """
 
 from __future__ import annotations
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.liquid.transfer import Faces
-from phys4d.sim.engines.solids import Solids, gap
+from phys4d.sim.kernels.transfer import Faces
 
 wp.set_module_options({"enable_backward": False})
 
@@ -23,83 +23,9 @@ PRECISION = wp.constant(1.0e-5)
 ITERATIONS = wp.constant(250)
 
 
-@wp.kernel
-def solid_distance(
-    solids: Solids, first: int, last: int, low: wp.vec3, cell: float, distance: wp.array3d(dtype=wp.float32)
-):
-    """Signed distance of the corners of cells to the primitives `first` to `last` [cells]."""
-    i, j, k = wp.tid()
-    point = low + cell * wp.vec3(float(i), float(j), float(k))
-    nearest = float(1.0e3)
-    for c in range(first, last):
-        found = gap(solids, c, point)
-        nearest = wp.min(nearest, found[3] / cell)
-    # What lies on a surface counts as within, or a wall along faces would be open; and chords cut round bodies short.
-    distance[i, j, k] = nearest - 0.03
-
-
-@wp.func
-def edge_share(a: float, b: float):
-    """Share of an edge that is inside, of whose ends one is."""
-    return wp.where(a < 0.0, a / (a - b), b / (b - a))
-
-
-@wp.func
-def covered(a: float, b: float, c: float, d: float):
-    """Share of a square that is inside, by signed distances of its corners in turn."""
-    inside = int(0)
-    if a < 0.0:
-        inside += 1
-    if b < 0.0:
-        inside += 1
-    if c < 0.0:
-        inside += 1
-    if d < 0.0:
-        inside += 1
-    if inside == 0:
-        return 0.0
-    if inside == 4:
-        return 1.0
-    # Turned so that the first corner is inside and the last is not.
-    p = float(a)
-    q = float(b)
-    r = float(c)
-    s = float(d)
-    for _turn in range(4):
-        if not (p < 0.0 and s >= 0.0):
-            t = p
-            p = q
-            q = r
-            r = s
-            s = t
-    if inside == 1:
-        return 0.5 * edge_share(p, q) * edge_share(p, s)
-    if inside == 3:
-        return 1.0 - 0.5 * (1.0 - edge_share(s, p)) * (1.0 - edge_share(s, r))
-    if q < 0.0:
-        return 0.5 * (edge_share(p, s) + edge_share(q, r))
-    return 0.5 * (edge_share(p, q) * edge_share(p, s) + edge_share(r, q) * edge_share(r, s))
-
-
-@wp.func
-def face_cover(d: wp.array3d(dtype=wp.float32), axis: int, i: int, j: int, k: int):
-    if axis == 0:
-        return covered(d[i, j, k], d[i, j + 1, k], d[i, j + 1, k + 1], d[i, j, k + 1])
-    if axis == 1:
-        return covered(d[i, j, k], d[i + 1, j, k], d[i + 1, j, k + 1], d[i, j, k + 1])
-    return covered(d[i, j, k], d[i + 1, j, k], d[i + 1, j + 1, k], d[i, j + 1, k])
-
-
-@wp.kernel
-def cover_faces(distance: wp.array3d(dtype=wp.float32), axis: int, share: wp.array3d(dtype=wp.float32)):
-    """Share of every face across an axis that a solid covers."""
-    i, j, k = wp.tid()
-    share[i, j, k] = face_cover(distance, axis, i, j, k)
-
-
 @wp.func
 def hat_distance(filled: float):
-    """Signed distance [cells] to the surface, < 0 within, of a cell whose hat-weighted neighbourhood is so full."""
+    """Signed distance to the surface [cells], < 0 within, of a cell whose hat-weighted surroundings are so full."""
     f = wp.clamp(filled, 0.0, 1.0)
     if f >= 0.5:
         return wp.sqrt(2.0 - 2.0 * f) - 1.0
@@ -412,79 +338,12 @@ def apply_pressure(
         velocity[i, j, k] = velocity[i, j, k] - wp.float32(pressure[above] - pressure[below])
         known[i, j, k] = 1.0
     elif above >= 0:
-        velocity[i, j, k] = velocity[i, j, k] - wp.float32(pressure[above]) / beyond(depth, a, b, c, depth[i, j, k])
+        velocity[i, j, k] = velocity[i, j, k] - wp.float32(pressure[above]) / beyond(
+            depth, a, b, c, depth[i, j, k]
+        )
         known[i, j, k] = 1.0
     elif below >= 0:
-        velocity[i, j, k] = velocity[i, j, k] + wp.float32(pressure[below]) / beyond(depth, i, j, k, depth[a, b, c])
+        velocity[i, j, k] = velocity[i, j, k] + wp.float32(pressure[below]) / beyond(
+            depth, i, j, k, depth[a, b, c]
+        )
         known[i, j, k] = 1.0
-
-
-@wp.kernel
-def extrapolate(
-    known: wp.array3d(dtype=wp.float32),
-    velocity: wp.array3d(dtype=wp.float32),
-    wider: wp.array3d(dtype=wp.float32),
-    farther: wp.array3d(dtype=wp.float32),
-):
-    """One layer more of known velocities, the means of their known neighbours."""
-    i, j, k = wp.tid()
-    farther[i, j, k] = velocity[i, j, k]
-    wider[i, j, k] = known[i, j, k]
-    if known[i, j, k] > 0.0:
-        return
-    total = float(0.0)
-    count = float(0.0)
-    for side in range(6):
-        a = i
-        b = j
-        c = k
-        way = 2 * (side % 2) - 1
-        if side / 2 == 0:
-            a += way
-        elif side / 2 == 1:
-            b += way
-        else:
-            c += way
-        if a >= 0 and b >= 0 and c >= 0 and a < known.shape[0] and b < known.shape[1] and c < known.shape[2]:
-            if known[a, b, c] > 0.0:
-                total += velocity[a, b, c]
-                count += 1.0
-    if count > 0.0:
-        farther[i, j, k] = total / count
-        wider[i, j, k] = 1.0
-
-
-@wp.kernel
-def diffuse(
-    velocity: wp.array3d(dtype=wp.float32),
-    known: wp.array3d(dtype=wp.float32),
-    opened: wp.array3d(dtype=wp.float32),
-    axis: int,
-    share: float,
-    after: wp.array3d(dtype=wp.float32),
-):
-    """Viscosity, explicit: share = kinematic viscosity times dt over the cell squared. No slip, no traction of air."""
-    i, j, k = wp.tid()
-    own = velocity[i, j, k]
-    after[i, j, k] = own
-    if known[i, j, k] <= 0.0 or opened[i, j, k] <= 0.0:
-        return
-    change = float(0.0)
-    for side in range(6):
-        a = i
-        b = j
-        c = k
-        way = 2 * (side % 2) - 1
-        if side / 2 == 0:
-            a += way
-        elif side / 2 == 1:
-            b += way
-        else:
-            c += way
-        if a < 0 or b < 0 or c < 0 or a >= known.shape[0] or b >= known.shape[1] or c >= known.shape[2]:
-            # A wall of the domain: half a cell away along it, a whole one across.
-            if side / 2 != axis:
-                change -= 2.0 * own
-        elif opened[a, b, c] <= 0.0 or known[a, b, c] > 0.0:
-            change += velocity[a, b, c] - own
-    after[i, j, k] = own + share * change

@@ -1,4 +1,4 @@
-"""Kernels between particles and the staggered grid: affine transfer (Jiang and others 2015), and paths of particles.
+"""Kernels between particles and the staggered grid: affine transfer (Jiang and others 2015), paths of particles.
 
 Faces across x lie at (i, j + 1/2, k + 1/2) of the grid, and so on; `g` is a place in units of cells.
 """
@@ -6,7 +6,7 @@ Faces across x lie at (i, j + 1/2, k + 1/2) of the grid, and so on; `g` is a pla
 from __future__ import annotations
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.solids import Solids, gap
+from phys4d.sim.kernels.solids import Solids, gap
 
 wp.set_module_options({"enable_backward": False})
 
@@ -85,15 +85,28 @@ def gathered(values: wp.array3d(dtype=wp.float32), s: wp.vec3):
 
 
 @wp.kernel
-def to_grid(particles: Particles, low: wp.vec3, cell: float, momentum: Faces, mass: Faces, count: wp.array3d(dtype=wp.float32)):
+def to_grid(
+    particles: Particles,
+    low: wp.vec3,
+    cell: float,
+    momentum: Faces,
+    mass: Faces,
+    count: wp.array3d(dtype=wp.float32),
+):
     """Spread momentum and mass over faces, and presence over the middles of cells. On one thread."""
     for p in range(particles.place.shape[0]):
         g = (particles.place[p] - low) / cell
         v = particles.velocity[p]
         slope = particles.slope[p] * cell
-        spread(momentum.x, mass.x, g - wp.vec3(0.0, 0.5, 0.5), v[0], wp.vec3(slope[0, 0], slope[0, 1], slope[0, 2]))
-        spread(momentum.y, mass.y, g - wp.vec3(0.5, 0.0, 0.5), v[1], wp.vec3(slope[1, 0], slope[1, 1], slope[1, 2]))
-        spread(momentum.z, mass.z, g - wp.vec3(0.5, 0.5, 0.0), v[2], wp.vec3(slope[2, 0], slope[2, 1], slope[2, 2]))
+        spread(
+            momentum.x, mass.x, g - wp.vec3(0.0, 0.5, 0.5), v[0], wp.vec3(slope[0, 0], slope[0, 1], slope[0, 2])
+        )
+        spread(
+            momentum.y, mass.y, g - wp.vec3(0.5, 0.0, 0.5), v[1], wp.vec3(slope[1, 0], slope[1, 1], slope[1, 2])
+        )
+        spread(
+            momentum.z, mass.z, g - wp.vec3(0.5, 0.5, 0.0), v[2], wp.vec3(slope[2, 0], slope[2, 1], slope[2, 2])
+        )
         s = g - wp.vec3(0.5, 0.5, 0.5)
         i = int(wp.floor(s[0]))
         j = int(wp.floor(s[1]))
