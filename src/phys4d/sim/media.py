@@ -76,8 +76,8 @@ class Block:
     """A solid block that conducts heat, glows, and may melt; what melts runs off, and what is left sinks.
 
     region: a box or a standing cylinder. density [kg/m^3], conductivity [W/(m K)], capacity [J/(kg K)], latent
-    heat [J/kg] and melting point [K]; infinite where it does not melt. temperature: at the start [K]. air, bed: the
-    temperature of what surrounds it and of what it stands on [K], and how well heat passes there [W/(m^2 K)];
+    heat [J/kg] and melting point [K]; infinite where it does not melt. temperature: at the start [K]. air, bed:
+    the temperature of what surrounds it and of what it stands on [K], and how well heat passes there [W/(m^2 K)];
     `top`, the same for its upper face, where a flame burns on it. end: temperature at which its end at -x is kept
     [K]. cell: of the grid [m]. lapse: by how much time is sped up.
     rider: name of a body that stays on top.

@@ -180,8 +180,8 @@ class Volume:
     """What light passes in part: smoke. It has no surface; its labels are means along the ray, by opacity.
 
     extinction: (T,X,Y,Z) float32 at the middles of cells [1/m]. shift: (T-1,X,Y,Z,3) float32, how far what is
-    there moves to the next frame [m]. low: lowest corner [m]; cell: edge of a cell [m]. colour: linear RGB of what light
-    it sends back.
+    there moves to the next frame [m]. low: lowest corner [m]; cell: edge of a cell [m]. colour: linear RGB of what
+    light it sends back.
     """
 
     name: str

@@ -27,7 +27,9 @@ STUFFS: dict[str, tuple[Material, float, float, Colour, Colour]] = {
 }
 
 
-def heap(draw: Draw, names: tuple[str, ...], region: Collider, count: float, **placed: bool) -> tuple[Grains, str]:
+def heap(
+    draw: Draw, names: tuple[str, ...], region: Collider, count: float, *, held: bool = True
+) -> tuple[Grains, str]:
     """About `count` grains of one of the stuffs, as large as fills the region, and the stuff's name."""
     name = draw.choice(names)
     material, rolling, gloss, colour, accent = STUFFS[name]
@@ -138,7 +140,7 @@ def tipping_cup(
     wall: float = 0.01,
     along: float = 0.0,
 ) -> Body:
-    """A cup at x = `along` whose foot is at `level`, tipped by a motor about an axis under its rim, toward `side`."""
+    """A cup at x = `along`, its foot at `level`, tipped by a motor about an axis under its rim, toward `side`."""
     shape = Vessel(((0.8 * radius, 0.0), (radius, height)), wall, staves=20)
     axle: Vector = (along + side * 0.9 * radius, 0.0, level + 0.9 * height)
     motor = Motor(effort=60.0 * speed, damping=60.0)

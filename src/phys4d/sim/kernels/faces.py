@@ -51,7 +51,7 @@ def diffuse(
     share: float,
     after: wp.array3d(dtype=wp.float32),
 ):
-    """Viscosity, explicit; share: kinematic viscosity times dt over the cell squared. No slip, no drag of the air."""
+    """Viscosity, explicit; share: kinematic viscosity times dt over the cell squared. No slip, no drag of air."""
     i, j, k = wp.tid()
     own = velocity[i, j, k]
     after[i, j, k] = own

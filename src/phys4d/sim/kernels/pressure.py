@@ -25,7 +25,7 @@ ITERATIONS = wp.constant(250)
 
 @wp.func
 def hat_distance(filled: float):
-    """Signed distance to the surface [cells], < 0 within, of a cell whose hat-weighted surroundings are so full."""
+    """Signed distance to the surface [cells], < 0 within, where the surroundings (hat-weighted) are so full."""
     f = wp.clamp(filled, 0.0, 1.0)
     if f >= 0.5:
         return wp.sqrt(2.0 - 2.0 * f) - 1.0

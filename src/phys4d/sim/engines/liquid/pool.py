@@ -49,10 +49,10 @@ class Pool:
         self.place, self.velocity = self.particles.place.numpy(), self.particles.velocity.numpy()
 
     def _faces(self) -> Any:
-        faces: Any = transfer.Faces()
+        empty: Any = transfer.Faces()
         for axis, name in enumerate("xyz"):
-            setattr(faces, name, wp.zeros(self._face_shape(axis), dtype=wp.float32, device="cpu"))
-        return faces
+            setattr(empty, name, wp.zeros(self._face_shape(axis), dtype=wp.float32, device="cpu"))
+        return empty
 
     def _face_shape(self, axis: int) -> tuple[int, ...]:
         return tuple(n + (k == axis) for k, n in enumerate(self.shape))
@@ -125,9 +125,9 @@ class Pool:
                 opened -= share
             closed = opened < SHUT
             for side in (slice(0, -1), slice(1, None)):
-                faces: list[Any] = [slice(None)] * 3
-                faces[axis] = side
-                closed[tuple(faces)] |= shut
+                beside: list[Any] = [slice(None)] * 3
+                beside[axis] = side
+                closed[tuple(beside)] |= shut
             for edge in (0, -1):
                 wall: list[Any] = [slice(None)] * 3
                 wall[axis] = edge
@@ -180,9 +180,9 @@ class Pool:
         """One step of the liquid, over so many steps of the bodies."""
         dt = strides * self.rigid.timestep
         low, cell = wp.vec3(*self.low), self.cell
-        for faces in (self.momentum, self.weight):
+        for sums in (self.momentum, self.weight):
             for name in "xyz":
-                getattr(faces, name).zero_()
+                getattr(sums, name).zero_()
         self.count.zero_()
         inputs = [self.particles, low, cell, self.momentum, self.weight, self.count]
         wp.launch(transfer.to_grid, 1, inputs, device="cpu")
