@@ -2,8 +2,8 @@
 
     python benchmarks/physics.py
 
-Prints what mechanics says, what the simulator gives, and the error: first MuJoCo with phys4d's contacts, then grains,
-liquids, heat and smoke (`media.py`).
+Prints what mechanics says, what the simulator gives, and the error: first MuJoCo with phys4d's contacts, then
+grains, liquids, heat and smoke (`media.py`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/simulate.py [--size 64 64] [--clips 120] [--category NAME ...] [--runs 3]
 
-Prints, for every scene (of some categories), the seconds of a clip by part (the best of a few runs, one thread), then the clips a
-minute of a data set of each category with one worker and with two, one after the other in the same run.
+Prints, for every scene of some categories, the seconds of a clip by part (the best of a few runs), and then the
+clips a minute of a data set of each category with one worker and with two, one after the other in the same run.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from phys4d.sim.catalog import SCENES, build, names_of
 # The scenes that the authors of Phys4D released for Isaac Sim; rows of the same name are their counterparts here.
 RELEASED = """
 ball_and_block ball_collide ball_hits_duck ball_hits_nothing ball_in_basket ball_ramp ball_rolls_off
-ball_rolls_on_glass ball_train block_domino domino_in_juice domino_with_space duck_and_domino duck_falls_in_box duck_static
-light_on_block light_on_mug light_on_mug_block light_on_sculpture marble_run_x marble_run_y mirror_ball_fall
-mirror_ball_rotate mirror_teapot_rotate potato_in_water roll_behind_box roll_front_box roll_in_box rolling_reflection rotor
-rotor_move_camera smiley_ball_rotates stable_blocks teapot_rotates two_balls_pass unstable_block_stack
-weight_on_ceramic weight_protects_duck
+ball_rolls_on_glass ball_train block_domino domino_in_juice domino_with_space duck_and_domino
+duck_falls_in_box duck_static light_on_block light_on_mug light_on_mug_block light_on_sculpture marble_run_x
+marble_run_y mirror_ball_fall mirror_ball_rotate mirror_teapot_rotate potato_in_water roll_behind_box
+roll_front_box roll_in_box rolling_reflection rotor rotor_move_camera smiley_ball_rotates stable_blocks
+teapot_rotates two_balls_pass unstable_block_stack weight_on_ceramic weight_protects_duck
 """.split()  # noqa: SIM905  as a list it would be 36 lines
 
 
