@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 
 from phys4d.sim.device import wp
 from phys4d.sim.engines.mujoco.coupled import RigidPart
@@ -250,6 +251,7 @@ class Pool:
         inputs = [rows, self.index, self.depth, self.crowding, self.opened, self.momentum, self.carried, dt]
         outputs = [self.cell, neighbour, coefficient, diagonal, right]
         wp.launch(pressure.assemble, count, inputs + outputs, device="cpu")
+        _balance(neighbour.numpy(), coefficient.numpy(), diagonal.numpy(), right.numpy())
         push = wp.zeros((6 * len(self._movers), count), **real)
         centres = self.rigid.centre
         for number, k in enumerate(self._movers):
@@ -303,3 +305,21 @@ class Pool:
                 now, after, known, wider = after, now, wider, known
             if now is not getattr(self.momentum, name):
                 wp.copy(getattr(self.momentum, name), now)
+
+
+def _balance(neighbour: np.ndarray, coefficient: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> None:
+    """Where liquid is shut in without any air, let it neither grow nor shrink: there pressure knows no other answer.
+
+    neighbour, coefficient: (N,6); diagonal, right: (N,); changed where they are.
+    """
+    rows, sides = np.nonzero(neighbour >= 0)
+    count = len(diagonal)
+    links = sparse.csr_array((np.ones(len(rows)), (rows, neighbour[rows, sides])), shape=(count, count))
+    pools, pool = csgraph.connected_components(links, directed=False)
+    airy = np.zeros(pools, dtype=bool)
+    airy[pool[diagonal - coefficient.sum(axis=1) > 1e-6]] = True
+    shut = ~airy[pool]
+    if shut.any():
+        mean = np.bincount(pool, right, pools) / np.bincount(pool, minlength=pools)
+        right[shut] -= mean[pool[shut]]
+        diagonal[shut] *= 1 + 1e-6

@@ -79,6 +79,8 @@ class RigidPart:
         if not self.moves:
             self.data.time += steps * self.timestep
             return
+        if not np.isfinite(force).all() or not np.isfinite(torque).all():
+            raise ExplodedError(f"scene {self.spec.name} exploded: the medium pushes a body without bounds")
         about = torque - np.cross(self.centre - self.origin, force)
         self.data.xfrc_applied[self._rows] = np.concatenate([force, about], axis=1)
         before = self.model.power(self.data)
