@@ -20,6 +20,7 @@ from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module, wp
 from phys4d.sim.engines import ENGINES
 from phys4d.sim.engines.mujoco.coupled import RigidPart
+from phys4d.sim.engines.mujoco.soundness import check_energy
 from phys4d.sim.engines.seeds import packed
 from phys4d.sim.engines.solids import SolidArrays
 from phys4d.sim.kernels import grains as kernels
@@ -217,6 +218,8 @@ class _Heap:
                 "position": np.round(self.centre, 6).tolist(),
             }
         }
-        state["energy"] = np.round(np.array(state["energy"]) + self.energy, 6).tolist()
+        energy = np.array(state["energy"]) + self.energy
+        check_energy(self.spec, energy - np.array(state.get("work", 0.0)))
+        state["energy"] = np.round(energy, 6).tolist()
         state["momentum"] = np.round(np.array(state["momentum"]) + self.momentum, 6).tolist()
         return state

@@ -22,6 +22,7 @@ from phys4d.sim.engines import ENGINES
 from phys4d.sim.engines.grains import ROOM
 from phys4d.sim.engines.liquid.pool import Pool
 from phys4d.sim.engines.mujoco.coupled import RigidPart
+from phys4d.sim.engines.mujoco.soundness import check_energy
 from phys4d.sim.engines.skins import Carrier
 from phys4d.sim.kernels import covers, faces, pressure, transfer
 from phys4d.sim.media import Liquid
@@ -105,5 +106,7 @@ def _tell(
             "position": np.round(places.mean(axis=1), 6).tolist(),
         }
     }
-    state["energy"] = np.round(np.array(state["energy"]) + energy, 6).tolist()
+    energy += np.array(state["energy"])
+    check_energy(spec, energy - np.array(state.get("work", 0.0)))
+    state["energy"] = np.round(energy, 6).tolist()
     state["momentum"] = np.round(np.array(state["momentum"]) + mass * speeds.sum(1), 6).tolist()

@@ -308,7 +308,7 @@ class Pool:
 
 
 def _balance(neighbour: np.ndarray, coefficient: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> None:
-    """Where liquid is shut in without any air, let it neither grow nor shrink: there pressure knows no other answer.
+    """Where liquid is shut in without any air, let it neither grow nor shrink: pressure knows no other answer.
 
     neighbour, coefficient: (N,6); diagonal, right: (N,); changed where they are.
     """
