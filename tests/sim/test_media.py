@@ -93,8 +93,8 @@ def test_flow_agrees_with_the_next_rendered_frame(name):
     motion = dataclasses.replace(motion, surfaces=tuple(s for s in motion.surfaces if s.look.finish != "glass"))
     residuals, planted = residual_shifts(spec, motion, (5, 9, 13) if spec.engine == "grains" else (5, 12))
     assert residuals
-    # Of a liquid it is the mean of what moves around it: true to a hundredth of these coarse cells.
-    limit = 0.04 if spec.engine == "grains" else 0.35
+    # Of a liquid it is the mean of what moves around it: true to a few hundredths of these coarse cells.
+    limit = 0.04 if spec.engine == "grains" else 0.6
     assert np.median(np.linalg.norm(residuals, axis=1)) < limit
     found = np.median(np.array(planted) - np.array(residuals), axis=0)
     np.testing.assert_allclose(found, [0.3, 0.0], atol=0.13)

@@ -42,7 +42,8 @@ def metal_bar(draw: Draw, temperature: float, **how) -> tuple[Block, Body, str, 
 
 @scene(
     "hot_bar_cools",
-    "A bar of {metal} at {celsius:.0f} degrees Celsius cools in a draught on a {floor}, {lapse:.0f} times as fast.",
+    "A bar of {metal} at {celsius:.0f} degrees Celsius cools in a draught on a {floor},"
+    " {lapse:.0f} times as fast.",
 )
 def hot_bar_cools(draw: Draw) -> Layout:
     celsius, lapse, passing = draw.uniform(950, 1250), draw.choice((60.0, 120.0, 240.0)), draw.uniform(120, 260)

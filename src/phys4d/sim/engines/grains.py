@@ -192,14 +192,13 @@ class _Heap:
         return lasting
 
     def note(self) -> None:
-        up = -self.spec.gravity[2]
         self.centre.append(np.average(self.place, axis=0, weights=self.mass))
         inertia = 0.4 * self.mass * self.radius**2
         moving = (self.mass * (self.velocity**2).sum(1) + inertia * (self.spin**2).sum(1)).sum() / 2
         inputs = [self.arrays, self.solids.arrays, self.law, self._stored]
         wp.launch(kernels.stored_energy, len(self.radius), inputs, device="cpu")
         stored = self._stored.numpy().sum()
-        self.energy.append(float(moving + stored + up * (self.mass * self.place[:, 2]).sum()))
+        self.energy.append(float(moving + stored - self.mass @ (self.place @ np.array(self.spec.gravity))))
         self.momentum.append((self.mass[:, None] * self.velocity).sum(0))
 
     def state(self, fps: float) -> dict[str, Any]:

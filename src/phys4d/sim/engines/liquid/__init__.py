@@ -94,8 +94,7 @@ def _tell(
 ) -> None:
     """Add to the state of the bodies that of the liquid. places, speeds: (T,N,3) of its particles."""
     liquid, mass = pool.liquid, pool.mass
-    up = -spec.gravity[2]
-    energy = mass * ((speeds**2).sum((1, 2)) / 2 + up * places[..., 2].sum(1))
+    energy = mass * ((speeds**2).sum((1, 2)) / 2 - (places @ np.array(spec.gravity)).sum(1))
     state["media"] = {
         liquid.name: {
             "instance": liquid.instance,
