@@ -1,9 +1,9 @@
 """How fast worlds are simulated with every label, and where the time goes.
 
-    python benchmarks/simulate.py [--size 64 64] [--clips 120]
+    python benchmarks/simulate.py [--size 64 64] [--clips 120] [--category NAME ...] [--runs 3]
 
-Prints, for every scene, the seconds of a clip by part (the best of three runs, one thread), and then the clips a
-minute of a data set of each category with one worker and with two, one after the other in the same run.
+Prints, for every scene of some categories, the seconds of a clip by part (the best of a few runs), and then the
+clips a minute of a data set of each category with one worker and with two, one after the other in the same run.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def best_of(runs: int, work: Callable[[], object]) -> tuple[float, object]:
     return min(times), result
 
 
-def parts(name: str, size: tuple[int, int]) -> tuple[float, float, float]:
+def parts(name: str, size: tuple[int, int], runs: int) -> tuple[float, float, float]:
     """Seconds of moving, of filming and of encoding one clip of 17 frames."""
     spec = build(name, 0)
-    moving, motion = best_of(3, lambda: engine_of(spec.engine)(spec, 17, 12.0))
+    moving, motion = best_of(runs, lambda: engine_of(spec.engine)(spec, 17, 12.0))
     camera, _ = filming.film(motion, spec.viewpoints, size, random_stream(name, 0, "camera 0"))
     rng = random_stream(name, 0, "tracks 0")
-    filmed, world = best_of(3, lambda: caster.render(motion, camera, size, spec.lights, spec.sky, rng=rng))
-    encoding, _ = best_of(3, world.to_members)
+    filmed, world = best_of(runs, lambda: caster.render(motion, camera, size, spec.lights, spec.sky, rng=rng))
+    encoding, _ = best_of(runs, world.to_members)
     return moving, filmed, encoding
 
 
@@ -45,19 +45,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
     parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--category", nargs="+", default=sorted({SCENES[name].category for name in SCENES}))
+    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     size = tuple(arguments.size)
     caster.load_kernels()
-    print(f"seconds for a clip of 17x{size[0]}x{size[1]}, one thread, best of 3")
+    print(f"seconds for a clip of 17x{size[0]}x{size[1]}, one thread, best of {arguments.runs}")
     print(f"{'scene':22}{'moving':>9}{'filming':>9}{'storing':>9}{'in all':>9}")
-    for name in SCENES:
-        seconds = parts(name, size)
+    chosen = [name for name in SCENES if SCENES[name].category in arguments.category]
+    for name in chosen:
+        seconds = parts(name, size, arguments.runs)
         print(f"{name:22}" + "".join(f"{s:9.3f}" for s in (*seconds, sum(seconds))))
     print(
         f"\ndata sets of {arguments.clips} clips, all scenes of a category in turn, start of the workers included"
     )
     print(f"{'category':22}{'scenes':>9}{'1 worker':>16}{'2 workers':>16}")
-    for category in sorted({SCENES[name].category for name in SCENES}):
+    for category in arguments.category:
         names = names_of((), category, everything=False)
         told = (f"{rate(names, arguments.clips, size, workers):6.0f} clips/min" for workers in (1, 2))
         print(f"{category:22}{len(names):9}" + "".join(f"{text:>16}" for text in told))

@@ -13,6 +13,8 @@ from phys4d.sim.shapes import Ground
 
 GREY = Look((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 G = 9.81
+MEDIA = ("grains", "liquid", "heat", "smoke")
+"""Engines of what is not a body: their scenes take seconds, and are tested on coarser grids."""
 
 
 def material(friction: float = 0.5, restitution: float = 0.5, density: float = 1000.0) -> Material:

@@ -12,7 +12,7 @@ from bench import GREY
 from phys4d.geometry import intrinsics_from_fov, look_at
 from phys4d.sim import caster
 from phys4d.sim.lights import AreaLight, Light, Sky
-from phys4d.sim.motion import Motion, Spheres, Surface
+from phys4d.sim.motion import Motion, Skin, Spheres, Surface
 from phys4d.sim.scene import Look
 from phys4d.sim.shapes import Ground, Piece
 from phys4d.world import Camera, World4D
@@ -50,8 +50,10 @@ def quad(corners, look: Look = GREY, instance: int = 1, frames: int = 1) -> Surf
     return surface(piece, np.zeros((frames, 3)), look, instance)
 
 
-def points_on(s: Surface | Spheres) -> np.ndarray:
-    """(T,P,3) points of the material, spread over the surface, at every frame."""
+def points_on(s: Surface | Spheres | Skin) -> np.ndarray:
+    """(T,P,3) points of the material, spread over the surface, at every frame; of a skin, at its first two."""
+    if isinstance(s, Skin):
+        return np.stack([s.meshes[0].vertices, s.meshes[0].ahead])
     if isinstance(s, Surface):
         return s.vertices
     directions = trimesh.creation.icosphere(subdivisions=1).vertices
@@ -72,7 +74,7 @@ def still_camera(eye, target, size: tuple[int, int], fov: float = 0.8, frames: i
 
 
 def film(
-    surfaces: list[Surface | Spheres],
+    surfaces: list[Surface | Spheres | Skin],
     cam: Camera,
     size: tuple[int, int],
     lights: tuple[Light | AreaLight, ...] = SUN,

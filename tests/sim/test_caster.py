@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from bench import GREY
+from bench import GREY, MEDIA
+from closeup import labels_agree_with_geometry, residual_shifts
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from studio import (
@@ -22,7 +22,6 @@ from studio import (
     film,
     floor,
     pixel_of,
-    points_on,
     radiance,
     rays,
     still_camera,
@@ -30,17 +29,14 @@ from studio import (
 )
 
 from phys4d.errors import InputError
-from phys4d.geometry import backward_warp, motion_from_scene_flow, project_tracks, visible_by_depth
 from phys4d.sim.catalog import SCENES, build
 from phys4d.sim.engines import engine_of
-from phys4d.sim.filming import film as film_scene
 from phys4d.sim.lights import Light
-from phys4d.sim.motion import Spheres, Surface
-from phys4d.sim.scene import Look
+from phys4d.sim.motion import Spheres
 from phys4d.sim.shapes import Ball, Basket, Box, Cylinder, Duck, Ground, Piece, Shape
 from phys4d.sim.simulate import simulate
 from phys4d.sim.textures import SIZE, texture_names, texture_stack
-from phys4d.world import Camera, World4D
+from phys4d.world import Camera
 
 
 def test_depth_of_a_plane_and_a_sphere_are_the_closed_forms():
@@ -238,37 +234,13 @@ def test_shadows_fall_away_from_the_light():
 
 
 def _worlds() -> list[tuple[str, int]]:
-    return [(name, seed) for seed, name in enumerate(SCENES)]
+    # Those of media have tests of their own, on coarser grids.
+    return [(name, seed) for seed, name in enumerate(SCENES) if SCENES[name].engine not in MEDIA]
 
 
 @pytest.mark.parametrize(("name", "seed"), _worlds())
 def test_every_scene_s_labels_agree_with_geometry(name: str, seed: int):
-    world = simulate(name, seed=seed, size=(48, 56)).validate()
-    assert set(world.fields) == set(World4D.FIELDS) - {"confidence"}
-    z, k, pose, sf = (
-        torch.from_numpy(a).double()
-        for a in (world.depth, world.camera.intrinsics, world.camera.world_from_camera, world.scene_flow)
-    )
-    flow, _ = motion_from_scene_flow(z[:-1], sf, k[:-1], k[1:], pose[:-1], pose[1:])
-    error = np.linalg.norm(flow.numpy() - world.flow, axis=-1)[world.visible]
-    assert np.quantile(error, 0.999) < 0.01
-    pixels, depth = project_tracks(torch.from_numpy(world.tracks).double(), k, pose)
-    seen = torch.from_numpy(world.track_visibility)
-    assert ((pixels >= 0) & (pixels <= torch.tensor([56, 48]))).all(-1)[seen].all()
-    assert (depth[seen] > 0).all()
-    # Against the depth maps, with the slack of one pixel at the borders of things and on slanted floors, which the
-    # outermost pixels have not.
-    seen = seen & ((pixels >= 1) & (pixels <= torch.tensor([55, 47]))).all(-1)
-    far = torch.from_numpy(ndimage.maximum_filter(world.depth, (1, 3, 3))).double()
-    sky = torch.from_numpy(ndimage.minimum_filter(world.depth, (1, 3, 3)) == 0)
-    near = torch.from_numpy(
-        ndimage.minimum_filter(np.where(world.depth == 0, 1e9, world.depth), (1, 3, 3))
-    ).double()
-    tracks = torch.from_numpy(world.tracks).double()
-    assert (visible_by_depth(tracks, torch.where(sky, 0, far), k, pose) | ~seen).double().mean() > 0.999
-    surely = visible_by_depth(tracks, near, k, pose, tolerance=-0.02)
-    assert not (surely & ~torch.from_numpy(world.track_visibility)).double().mean() > 0.001
-    assert len(world.tracks) >= 32
+    labels_agree_with_geometry(simulate(name, seed=seed, size=(48, 56)))
 
 
 @pytest.mark.parametrize(("name", "seed"), _worlds())
@@ -279,15 +251,9 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
     rendered independently. The residual shift of moving instances is measured by least squares (Lucas-Kanade);
     a planted shift of 0.3 px must be found.
     """
-    residuals, planted = [], []
-    for world, albedo in _close_ups(name, seed):
-        for instance in np.unique(world.segmentation[0])[1:]:
-            if not np.abs(world.scene_flow[0][world.segmentation[0] == instance]).max() > 1e-3:
-                continue
-            residual = _residual_shift(world, albedo, instance, np.zeros(2))
-            if residual is not None:
-                residuals.append(residual)
-                planted.append(_residual_shift(world, albedo, instance, np.array([0.3, 0.0])))
+    spec = build(name, seed)
+    motion = engine_of(spec.engine)(spec, 33, 24.0)
+    residuals, planted = residual_shifts(spec, motion, (2, 6, 10, 14, 20, 26))
     if name in ("stable_blocks", "duck_static") or name.startswith("light_on_"):
         assert not residuals
         return
@@ -296,86 +262,6 @@ def test_flow_agrees_with_the_next_rendered_frame(name: str, seed: int):
     assert np.median(np.linalg.norm(residuals, axis=1)) < 0.04
     found = np.median(np.array(planted) - np.array(residuals), axis=0)
     np.testing.assert_allclose(found, [0.3, 0.0], atol=0.13)
-
-
-def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
-    """Pairs of frames, zoomed in on what moves most between them (any intrinsics must do), and their albedo.
-
-    Of a rope or a rod only a piece is filmed, so that it is many pixels wide.
-
-    Light stays where it is while a ball turns, and would pass for motion. So each pair is filmed twice, with a
-    fine black and white pattern on every body and without: their ratio is the pattern alone.
-    """
-    spec = build(name, seed)
-    motion = engine_of(spec.engine)(spec, 33, 24.0)
-    wide, _ = film_scene(motion, spec.viewpoints, (160, 160), np.random.default_rng(seed))
-    light = (Light((0.0, 0.0, 1.0), colour=(0.0, 0.0, 0.0)),)
-    pairs = []
-    for t in (2, 6, 10, 14, 20, 26):
-        pair = [s.during(slice(t, t + 2)) for s in motion.surfaces]
-        fastest = max((_piece(s) for s in pair), key=lambda points: np.abs(np.diff(points, axis=0)).max())
-        k, pose = (torch.from_numpy(a[t : t + 2]) for a in (wide.intrinsics, wide.world_from_camera))
-        pixels, _ = project_tracks(torch.from_numpy(fastest).transpose(0, 1), k, pose)
-        low, high = pixels.amin((0, 1)), pixels.amax((0, 1))
-        zoom = 120 / (high - low).max()
-        k = k.clone()
-        k[:, :2] *= zoom
-        k[:, :2, 2] += 64 - zoom * (low + high) / 2
-        near = Camera(k.numpy(), pose.numpy())
-        filmed = []
-        for dark in (0.02, 0.9):
-            dressed = [
-                dataclasses.replace(s, look=Look((dark,) * 3, (0.9,) * 3, "noise", 0.5 * _width(s), 0.0))
-                for s in pair
-            ]
-            filmed.append(film(dressed, near, (128, 128), light))
-        patterned, plain = (_linear(world.rgb) for world in filmed)
-        pairs.append((filmed[0], patterned / np.maximum(plain, 0.02)))
-    return pairs
-
-
-def _width(s: Surface | Spheres) -> float:
-    """What to film of a surface at once [m]: all of it, or of something long and thin five times its thickness."""
-    if isinstance(s, Spheres):
-        return s.extent
-    return min(s.extent, 5 * float(np.sort(np.ptp(s.rest, axis=0))[1]))
-
-
-def _piece(s: Surface | Spheres) -> np.ndarray:
-    """(2,P,3) points of what to film of a surface: about its fastest point."""
-    points = points_on(s)
-    if _width(s) == s.extent:
-        return points
-    centre = points[0, np.linalg.norm(np.diff(points, axis=0)[0], axis=-1).argmax()]
-    return points[:, np.linalg.norm(points[0] - centre, axis=-1) < _width(s) / 2]
-
-
-def _residual_shift(world: World4D, albedo: np.ndarray, instance: int, fault: np.ndarray) -> np.ndarray | None:
-    """(dx, dy) [px] by which frame 1, warped back by flow + fault, is still shifted on one instance."""
-    flow = torch.from_numpy(world.flow[0] + fault.astype(np.float32))
-    now = albedo[0]
-    warped = backward_warp(torch.from_numpy(albedo[1])[..., None], flow)[0][..., 0].numpy()
-    # Where the picture is stretched or squeezed, its textures are filtered otherwise than before.
-    jacobian = np.stack(np.gradient(world.flow[0], axis=(1, 0)), axis=-1) + np.eye(2)
-    stretch = np.linalg.svd(jacobian, compute_uv=False)
-    even = (stretch < 1.5).all(-1) & (stretch > 1 / 1.5).all(-1)
-    inside = ndimage.binary_erosion((world.segmentation[0] == instance) & world.visible[0] & even, iterations=4)
-    if inside.sum() < 100:
-        return None
-    # The mean of both gradients makes the linearisation symmetric.
-    gy, gx = (0.5 * (a + b) for a, b in zip(np.gradient(warped), np.gradient(now)))
-    design = np.stack([gx[inside], gy[inside]], axis=1)
-    if np.linalg.cond(design) > 4:
-        return None  # no texture along one direction: the shift is not observable
-    # warped(p) = now(p + d)
-    solution, *_ = np.linalg.lstsq(design, (warped - now)[inside], rcond=None)
-    return solution
-
-
-def _linear(rgb: np.ndarray) -> np.ndarray:
-    """Mean linear radiance (T,H,W) of sRGB frames."""
-    value = rgb.astype(np.float32) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).mean(-1).astype(np.float32)
 
 
 def test_same_arguments_same_world():

@@ -20,8 +20,9 @@ import numpy as np
 from phys4d.sim.device import load_module, warp_device, wp
 from phys4d.sim.kernels import colour, labels
 from phys4d.sim.lights import AreaLight, Light, Sky
-from phys4d.sim.motion import Motion
-from phys4d.sim.upload import upload_camera, upload_lights, upload_surfaces
+from phys4d.sim.mist import Mist
+from phys4d.sim.motion import Motion, Skin
+from phys4d.sim.upload import Uploaded, upload_camera, upload_lights, upload_surfaces
 from phys4d.world import Camera, World4D
 
 TRACKS = 128
@@ -62,13 +63,21 @@ def render(
             wp.launch(labels.cast_motion, step, inputs, [flow, scene_flow, visible])
         rgb = wp.empty((*shape, 3), dtype=wp.uint8)
         lighting = upload_lights(lights, sky, np.arange(frames) / motion.fps)
-        wp.launch(colour.cast_colour, shape, [cameras, surfaces, lighting, depth, primitive, place], [rgb])
+        shown, veil, mist = depth, wp.empty((1, 1, 1), dtype=wp.vec4), None
+        if motion.volumes:
+            mist = Mist(motion, device)
+            veil, shown = mist.cast(cameras, surfaces, lighting, depth, segmentation, flow, scene_flow, visible)
+        inputs = [cameras, surfaces, lighting, depth, primitive, place, int(mist is not None), veil]
+        wp.launch(colour.cast_colour, shape, inputs, [rgb])
         hits = primitive.numpy()
         chosen = _choose_tracks(motion, uploaded.owner, hits, rng)
         tracks, seen = _cast_tracks(cameras, surfaces, frames, hits[chosen], place.numpy()[chosen])
+        _follow_skins(motion, cameras, uploaded, chosen, hits[chosen], depth.numpy(), camera, tracks, seen)
+        if mist is not None:
+            tracks, seen = mist.tracks(cameras, camera, shown.numpy(), segmentation.numpy(), tracks, seen, rng)
         return World4D(
             rgb=rgb.numpy(),
-            depth=depth.numpy(),
+            depth=shown.numpy(),
             flow=flow.numpy().reshape(*step, 2),
             scene_flow=scene_flow.numpy().reshape(*step, 3),
             visible=visible.numpy().astype(bool),
@@ -113,4 +122,37 @@ def _cast_tracks(
     if count:
         inputs = [cameras, surfaces, wp.array(primitive, dtype=wp.int32), wp.array(place, dtype=wp.vec3)]
         wp.launch(labels.cast_tracks, (count, frames), inputs, [tracks, seen])
-    return tracks.numpy().reshape(count, frames, 3), seen.numpy().astype(bool)
+    return tracks.numpy().reshape(count, frames, 3).copy(), seen.numpy().astype(bool)
+
+
+def _follow_skins(
+    motion: Motion,
+    cameras: Any,
+    uploaded: Uploaded,
+    chosen: tuple[np.ndarray, ...],
+    primitive: np.ndarray,
+    depth: np.ndarray,
+    camera: Camera,
+    tracks: np.ndarray,
+    seen: np.ndarray,
+) -> None:
+    """Write the tracks of points on skins, which their particles carry, over those of their triangles."""
+    frame, row, column = chosen
+    for index, surface in enumerate(motion.surfaces):
+        if not isinstance(surface, Skin):
+            continue
+        mine = uploaded.owner[primitive] == index
+        for t in np.unique(frame[mine]):
+            some = np.flatnonzero(mine & (frame == t))
+            k, pose = camera.intrinsics[t].astype(float), camera.world_from_camera[t].astype(float)
+            x, y = (column[some] + 0.5 - k[0, 2]) / k[0, 0], (row[some] + 0.5 - k[1, 2]) / k[1, 1]
+            away = np.stack([x, y, np.ones_like(x)], axis=1) * depth[t, row[some], column[some]][:, None]
+            points = away @ pose[:3, :3].T + pose[:3, 3]
+            tracks[some] = surface.follow(int(t), points).swapaxes(0, 1)
+        if mine.any():
+            shape = (int(mine.sum()), motion.frames)
+            found = wp.empty(shape, dtype=wp.int32)
+            primitives = wp.array(primitive[mine], dtype=wp.int32)
+            points = wp.array(np.ascontiguousarray(tracks[mine]), dtype=wp.vec3)
+            wp.launch(labels.cast_sight, shape, [cameras, uploaded.arrays, primitives, points], [found])
+            seen[mine] = found.numpy().astype(bool)

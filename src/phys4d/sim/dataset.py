@@ -9,6 +9,7 @@ from pathlib import Path
 
 from phys4d.data.writer import DatasetSummary, Item, write_dataset
 from phys4d.errors import ExplodedError, InputError, WorkError
+from phys4d.sim import mist
 from phys4d.sim.caster import load_kernels
 from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.device import warp_device
@@ -106,8 +107,24 @@ def simulate_dataset(
         ray=ray,
         progress=progress,
         # Compiled here, once, and not in every worker at the same time.
-        prepare=functools.partial(load_kernels, device),
+        prepare=functools.partial(_compile, names, device),
     )
+
+
+def _compile(names: Sequence[str], device: str | None) -> None:
+    """Compile every kernel that these scenes need."""
+    load_kernels(device)
+    engines = {SCENES[name].engine for name in names}
+    if "grains" in engines:
+        from phys4d.sim.engines import grains
+
+        grains.load_kernels()
+    if "liquid" in engines:
+        from phys4d.sim.engines import liquid
+
+        liquid.load_kernels()
+    if "smoke" in engines:
+        mist.load_kernels(device)
 
 
 def make_clip(clip: Clip) -> World4D:

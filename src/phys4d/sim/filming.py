@@ -135,7 +135,8 @@ def film(
 
 def _focus(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     """(N,3) and (N,): centres and radii of balls that hold what matters, at all frames."""
-    hulls = [s.hull() for s in motion.surfaces if s.focus] or [s.hull() for s in motion.surfaces]
+    things = (*motion.surfaces, *motion.volumes)
+    hulls = [s.hull() for s in things if s.focus] or [s.hull() for s in things]
     points = np.concatenate([centres.reshape(-1, 3) for centres, _ in hulls]).astype(float)
     return points, np.concatenate([np.tile(radii, len(centres)) for centres, radii in hulls]).astype(float)
 

@@ -179,6 +179,56 @@ class Smiley:
 
 
 @dataclasses.dataclass(frozen=True)
+class Potato:
+    """An uneven ellipsoid, one of many; length [m] along x; it is touched as the ellipsoid that it is about."""
+
+    length: float
+    seed: int = 0
+
+    @property
+    def axes(self) -> Vector:
+        return (0.5 * self.length, 0.36 * self.length, 0.31 * self.length)
+
+    def pieces(self) -> list[Piece]:
+        rng = np.random.default_rng(self.seed)
+        whole = ellipsoid((0.0, 0.0, 0.0), self.axes)
+        way = whole.vertices / np.linalg.norm(whole.vertices, axis=1, keepdims=True)
+        bumps = sum(
+            0.03 * np.sin(way @ rng.normal(size=3) * (2 + k) + rng.uniform(0, 6)) / (1 + 0.5 * k) for k in range(4)
+        )
+        return [Piece((whole.vertices * (1 + np.asarray(bumps)[:, None])).astype(np.float32), whole.faces)]
+
+    def colliders(self) -> list[Collider]:
+        return [Collider("ellipsoid", self.axes)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Aquarium:
+    """A tank whose panes are so clear that only its frame and its base are seen; the origin is under its base.
+
+    inner: width, depth and height of its inside [m]; bar: how thick base, bars and panes are [m].
+    """
+
+    inner: Vector
+    bar: float
+
+    def pieces(self) -> list[Piece | Ball]:
+        (x, y, z), b = self.inner, self.bar
+        base = Part(Box((x + 2 * b, y + 2 * b, b)), (0.0, 0.0, b / 2))
+        posts = [
+            Part(Box((b, b, z)), (s * (x + b) / 2, t * (y + b) / 2, b + z / 2)) for s in (-1, 1) for t in (-1, 1)
+        ]
+        rails = [Part(Box((x + 2 * b, b, b)), (0.0, s * (y + b) / 2, 1.5 * b + z)) for s in (-1, 1)]
+        rails += [Part(Box((b, y, b)), (s * (x + b) / 2, 0.0, 1.5 * b + z)) for s in (-1, 1)]
+        return Compound((base, *posts, *rails)).pieces()
+
+    def colliders(self) -> list[Collider]:
+        return open_box(
+            (self.inner[0] + 2 * self.bar, self.inner[1] + 2 * self.bar, self.inner[2] + self.bar), self.bar
+        ).colliders()
+
+
+@dataclasses.dataclass(frozen=True)
 class MirrorBall:
     """A ball of flat tiles, as hang over dance floors: `rows` of them from pole to pole, cut flat at the foot.
 

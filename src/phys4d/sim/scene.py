@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from phys4d.errors import InputError, unknown_name
 from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.shapes import UPRIGHT, Colour, Quaternion, Shape, Vector, about_axis, multiply
 from phys4d.sim.textures import PATTERNS
+
+if TYPE_CHECKING:
+    from phys4d.sim.media import Medium
 
 Finish = Literal["opaque", "mirror", "glass", "liquid"]
 FINISHES: tuple[str, ...] = get_args(Finish)
@@ -190,6 +193,7 @@ class SceneSpec:
     context_frames: int = 1
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     ropes: tuple[Rope, ...] = ()
+    media: tuple[Medium, ...] = ()
 
     @property
     def passive(self) -> bool:
@@ -271,4 +275,5 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
         )
         for rope in spec.ropes
     )
-    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes)
+    media = tuple(medium.varied(factor) for medium in spec.media)
+    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes, media=media)

@@ -12,6 +12,7 @@ from phys4d.errors import InputError
 from phys4d.sim import caster, filming
 from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.engines import engine_of
+from phys4d.sim.motion import Motion
 from phys4d.sim.scene import SceneSpec
 from phys4d.world import World4D
 
@@ -52,7 +53,7 @@ def simulate(
     path, move = filming.film(framing, spec.viewpoints, size, viewer, move=camera or spec.viewpoints.move)
     rng = random_stream(scene, seed, f"tracks {view}")
     world = caster.render(motion, path, size, spec.lights, spec.sky, rng=rng, device=device)
-    world.meta = _meta(spec, motion.state, seed=seed, view=view, perturb=perturb, move=move)
+    world.meta = _meta(spec, motion, seed=seed, view=view, perturb=perturb, move=move)
     return world
 
 
@@ -92,7 +93,7 @@ def check_parameters(
         )
 
 
-def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, Any]:
+def _meta(spec: SceneSpec, motion: Motion, **source: Any) -> dict[str, Any]:
     seed, perturb = source["seed"], source["perturb"]
     meta = {
         "prompt": spec.caption,
@@ -101,14 +102,16 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         "engine": spec.engine,
         "scene_id": f"{spec.name}-{seed}" + (f"-p{perturb}" if perturb else ""),
         "context_frames": spec.context_frames,
-        "volumetric": False,
+        "volumetric": bool(motion.volumes),
         "camera_move": source["move"],
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes) if body.instance},
+        "instances": {
+            str(body.instance): body.name for body in (*spec.bodies, *spec.ropes, *spec.media) if body.instance
+        },
         "light": [dataclasses.asdict(light) for light in spec.lights],
-        "physics": state,
+        "physics": motion.state,
     }
     # Tuples become lists now, as they would on the way through a file.
     return json.loads(json.dumps(meta))

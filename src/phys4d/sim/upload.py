@@ -14,7 +14,7 @@ import numpy as np
 from phys4d.sim.device import wp
 from phys4d.sim.kernels import scene_arrays as kinds
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
-from phys4d.sim.motion import Motion, Spheres, Surface
+from phys4d.sim.motion import Motion, Skin, Spheres, Volume
 from phys4d.sim.scene import CLEAR, FINISHES, Look
 from phys4d.sim.textures import texture_names, texture_stack
 from phys4d.world import Camera
@@ -43,9 +43,21 @@ def upload_surfaces(motion: Motion) -> Uploaded:
     arrays.trees = wp.array(trees, dtype=kinds.Trees)
     arrays.owner = wp.array(owner, dtype=wp.int32)
     arrays.clear = int(clear.any())
-    arrays.looks = wp.array([_look(s.look, s.instance) for s in motion.surfaces], dtype=kinds.SurfaceLook)
+    arrays.looks = wp.array(
+        [_look(s.look, s.instance, getattr(s, "slack", 0.0)) for s in motion.surfaces], dtype=kinds.SurfaceLook
+    )
     arrays.texels = wp.array(texture_stack(), dtype=wp.float32)
     return Uploaded(arrays, owner, [*meshes, *bvhs])
+
+
+def upload_volume(volume: Volume) -> Any:
+    arrays = kinds.VolumeArrays()
+    arrays.extinction = wp.array(np.ascontiguousarray(volume.extinction, dtype=np.float32))
+    arrays.shift = wp.array(np.ascontiguousarray(volume.shift, dtype=np.float32), dtype=wp.vec3)
+    arrays.x, arrays.y, arrays.z = volume.extinction.shape[1:]
+    arrays.low, arrays.cell = wp.vec3(*volume.low), volume.cell
+    arrays.colour, arrays.instance = wp.vec3(*volume.colour), volume.instance
+    return arrays
 
 
 def upload_camera(camera: Camera, size: tuple[int, int]) -> Any:
@@ -90,14 +102,14 @@ def upload_lights(lights: Sequence[Light | AreaLight], sky: Sky, times: np.ndarr
     return arrays
 
 
-def _look(look: Look, instance: int) -> Any:
+def _look(look: Look, instance: int, slack: float) -> Any:
     row, names = kinds.SurfaceLook(), texture_names()
     row.colour, row.accent = wp.vec3(*look.colour), wp.vec3(*look.accent)
     row.texture, row.finish = names.index(look.texture), FINISHES.index(look.finish)
     row.relief_texture = names.index(look.relief_texture or look.texture)
     for field in ("tile", "gloss", "refraction", "relief", "glow"):
         setattr(row, field, getattr(look, field))
-    row.instance = instance
+    row.instance, row.slack = instance, slack
     return row
 
 
@@ -105,27 +117,77 @@ def _upload_meshes(
     arrays: Any, trees: list[Any], motion: Motion, clear: np.ndarray
 ) -> tuple[np.ndarray, list[Any]]:
     """The owner of every triangle, and the meshes of every frame."""
-    meshes = [(k, s) for k, s in enumerate(motion.surfaces) if isinstance(s, Surface)]
-    offsets = np.cumsum([0, *(len(s.rest) for _, s in meshes)])
-    faces = np.concatenate([np.empty((0, 3), int), *(s.faces + o for (_, s), o in zip(meshes, offsets))])
-    owner = np.concatenate([np.empty(0, int), *(np.full(len(s.faces), k) for k, s in meshes)]).astype(int)
+    meshes = [
+        (k, _padded(s) if isinstance(s, Skin) else s)
+        for k, s in enumerate(motion.surfaces)
+        if not isinstance(s, Spheres)
+    ]
+    frames = motion.frames
+    # One list of faces serves all frames, unless a surface changes its topology.
+    varying = any(isinstance(s, _Padded) for _, s in meshes)
+    copies = frames if varying else 1
+    offsets = np.cumsum([0, *(s.vertices.shape[1] for _, s in meshes)])
+    faces = [np.broadcast_to(s.faces + o, (copies, *s.faces.shape[-2:])) for (_, s), o in zip(meshes, offsets)]
+    faces = np.concatenate([np.empty((copies, 0, 3), int), *faces], axis=1)
+    owner = np.concatenate([np.empty(0, int), *(np.full(s.faces.shape[-2], k) for k, s in meshes)]).astype(int)
     order = np.argsort(clear[owner], kind="stable")
-    faces, owner = faces[order].astype(np.int32), owner[order]
-    points = np.concatenate([np.empty((motion.frames, 0, 3)), *(s.vertices for _, s in meshes)], axis=1)
+    faces, owner = faces[:, order].astype(np.int32), owner[order]
+    points = np.concatenate([np.empty((frames, 0, 3)), *(s.vertices for _, s in meshes)], axis=1)
     points = np.ascontiguousarray(points, dtype=np.float32)
-    arrays.triangles, arrays.solid_triangles = len(faces), int((~clear[owner]).sum())
-    arrays.vertices = points.shape[1]
+    arrays.triangles, arrays.solid_triangles = faces.shape[1], int((~clear[owner]).sum())
+    arrays.vertices, arrays.varying = points.shape[1], faces.shape[1] if varying else 0
     arrays.faces = wp.array(faces.reshape(-1), dtype=wp.int32)
     arrays.points, arrays.normals = _vectors(points), _vectors(_vertex_normals(points, faces))
-    arrays.rest = _vectors(np.concatenate([np.empty((0, 3)), *(s.rest for _, s in meshes)]))
+    rest = [np.broadcast_to(s.rest, (copies, *s.rest.shape[-2:])) for _, s in meshes]
+    arrays.rest = _vectors(np.concatenate([np.empty((copies, 0, 3)), *rest], axis=1))
+    ahead = [getattr(s, "ahead", s.vertices[1:]) for _, s in meshes] if varying else []
+    arrays.ahead = _vectors(np.concatenate([np.empty((max(frames - 1, 0), 0, 3)), *ahead], axis=1))
+    shines = [getattr(s, "shine", None) for _, s in meshes]
+    arrays.shining = int(any(each is not None for each in shines))
+    if arrays.shining:
+        dark = (np.zeros(s.vertices.shape) if each is None else each for (_, s), each in zip(meshes, shines))
+        arrays.shine = _vectors(np.concatenate(list(dark), axis=1))
     split, count, kept = 3 * arrays.solid_triangles, arrays.vertices, []
-    for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, 3 * len(faces)))):
+    for name, part in (("solid_mesh", slice(0, split)), ("clear_mesh", slice(split, 3 * faces.shape[1]))):
         if part.stop > part.start:
-            indices = wp.array(faces.reshape(-1)[part], dtype=wp.int32)
+            indices = [wp.array(each.reshape(-1)[part], dtype=wp.int32) for each in faces]
             for t, tree in enumerate(trees):
-                kept.append(wp.Mesh(points=arrays.points[t * count : (t + 1) * count], indices=indices))
+                corners = arrays.points[t * count : (t + 1) * count]
+                kept.append(wp.Mesh(points=corners, indices=indices[t % copies]))
                 setattr(tree, name, kept[-1].id)
     return owner, kept
+
+
+@dataclasses.dataclass(frozen=True)
+class _Padded:
+    """A skin with as many vertices and triangles in every frame: the spare ones lie in one point.
+
+    vertices, rest: (T,V,3); ahead: (T-1,V,3); faces: (T,F,3).
+    """
+
+    vertices: np.ndarray
+    rest: np.ndarray
+    ahead: np.ndarray
+    faces: np.ndarray
+
+
+def _padded(skin: Skin) -> _Padded:
+    corners, sides = (max(len(getattr(m, name)) for m in skin.meshes) for name in ("vertices", "faces"))
+
+    def filled(name: str, meshes: Sequence[Any]) -> np.ndarray:
+        size = sides if name == "faces" else corners
+        rows = [getattr(m, name) for m in meshes]
+        padded = [
+            np.concatenate([r, np.broadcast_to(r[:1] * (name != "faces"), (size - len(r), 3))]) for r in rows
+        ]
+        return np.array(padded).reshape(len(padded), size, 3)
+
+    return _Padded(
+        filled("vertices", skin.meshes),
+        filled("rest", skin.meshes),
+        filled("ahead", skin.meshes[:-1]),
+        filled("faces", skin.meshes),
+    )
 
 
 def _upload_spheres(
@@ -155,14 +217,18 @@ def _upload_spheres(
 
 
 def _vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(T,V,3) unit normals, each the area-weighted mean over the triangles that share the vertex."""
-    a, b, c = (points[:, faces[:, k]] for k in range(3))
-    area = np.cross(b - a, c - a)
+    """(T,V,3) unit normals, each the area-weighted mean over the triangles that share the vertex.
+
+    faces: (1,F,3), or (T,F,3) where they differ from frame to frame.
+    """
     normals = np.zeros_like(points)
     for t in range(len(points)):
+        corners = faces[t % len(faces)]
+        a, b, c = (points[t, corners[:, k]] for k in range(3))
+        area = np.cross(b - a, c - a)
         for axis in range(3):
-            weights = np.repeat(area[t, :, axis], 3)
-            normals[t, :, axis] = np.bincount(faces.reshape(-1), weights=weights, minlength=points.shape[1])
+            weights = np.repeat(area[:, axis], 3)
+            normals[t, :, axis] = np.bincount(corners.reshape(-1), weights=weights, minlength=points.shape[1])
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-20)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
 from phys4d.sim.lights import AreaLight, Light, Sky
+from phys4d.sim.media import Medium
 from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
 
 
@@ -30,6 +31,7 @@ class Layout:
     facts: dict[str, Any]
     viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
     ropes: tuple[Rope, ...] = ()
+    media: tuple[Medium, ...] = ()
     lights: tuple[Light | AreaLight, ...] | None = None
     sky: Sky | None = None
 
@@ -73,10 +75,11 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
     floor_name, floor = draw.floor()
     layout = row.layout(draw)
-    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes]
+    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes, *layout.media]
     instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
     ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
+    media = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.media]
     spec = SceneSpec(
         name=name,
         category=row.category,
@@ -89,6 +92,7 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},
         ropes=tuple(ropes),
+        media=tuple(media),
     )
     return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
 
@@ -109,4 +113,4 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics  # noqa: E402, F401, I001  rows file themselves
+from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics, granular, fluid, thermodynamics  # noqa: E402, F401, I001  rows file themselves

@@ -213,11 +213,14 @@ def cast_colour(
     depth: wp.array3d(dtype=wp.float32),
     primitive: wp.array3d(dtype=wp.int32),
     place: wp.array3d(dtype=wp.vec3),
+    veiled: int,
+    veil: wp.array3d(dtype=wp.vec4),
     rgb: wp.array4d(dtype=wp.uint8),
 ):
     """The mean of 4 to 16 shaded rays a pixel: as many as what the first of them meet calls for.
 
     depth, primitive, place: what the ray through each pixel's centre meets, as `cast_labels` found it.
+    veil: what a volume before it adds, and the share of light that it lets pass, where there is one (`veiled`).
     """
     t, i, j = wp.tid()
     eye = eye_position(camera, t)
@@ -270,6 +273,9 @@ def cast_colour(
         # Clipped before the mean, or one bright sample would jag the edge of a highlight.
         total += wp.vec3(wp.min(colour[0], 2.0), wp.min(colour[1], 2.0), wp.min(colour[2], 2.0))
     mean = total / float(count)
+    if veiled > 0:
+        over = veil[t, i, j]
+        mean = over[3] * mean + wp.vec3(over[0], over[1], over[2])
     rgb[t, i, j, 0] = tone(mean[0])
     rgb[t, i, j, 1] = tone(mean[1])
     rgb[t, i, j, 2] = tone(mean[2])

@@ -6,6 +6,7 @@ from phys4d.sim.device import wp
 from phys4d.sim.kernels.rays import (
     eye_position,
     labelled_hit,
+    next_point,
     ray_direction,
     seen_from,
     surface_point,
@@ -57,7 +58,7 @@ def cast_motion(
     f = primitive[t, i, j]
     if f >= 0:
         now = surface_point(surfaces, t, f, place[t, i, j])
-        then = surface_point(surfaces, t + 1, f, place[t, i, j])
+        then = next_point(surfaces, t, f, place[t, i, j])
         scene_flow[t, i, j] = then - now
         local = to_camera(camera, t + 1, then)
         z = wp.max(local[2], 1.0e-3)
@@ -72,6 +73,19 @@ def cast_motion(
         flow[t, i, j] = to_pixel(camera, t + 1, wp.vec3(local[0], local[1], wp.max(local[2], 1.0e-3))) - centre
         scene_flow[t, i, j] = wp.vec3(0.0, 0.0, 0.0)
         visible[t, i, j] = 0
+
+
+@wp.kernel
+def cast_sight(
+    camera: CameraArrays,
+    surfaces: SurfaceArrays,
+    primitive: wp.array(dtype=wp.int32),
+    tracks: wp.array2d(dtype=wp.vec3),
+    visible: wp.array2d(dtype=wp.int32),
+):
+    """Which frames see points that were followed otherwise."""
+    n, t = wp.tid()
+    visible[n, t] = wp.where(seen_from(camera, surfaces, t, primitive[n], tracks[n, t]), 1, 0)
 
 
 @wp.kernel

@@ -320,4 +320,4 @@ def shade(
     if gloss > 0.0:
         mirrored = 2.0 * wp.dot(smooth, view) * smooth - view
         colour += gloss * schlick * environment(lights, t, mirrored, False)
-    return colour + surfaces.looks[s].glow * spot.albedo, meets + partly, hidden
+    return colour + surfaces.looks[s].glow * spot.albedo + spot.shine, meets + partly, hidden

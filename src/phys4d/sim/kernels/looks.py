@@ -19,6 +19,7 @@ class Spot:
 
     geometric, shading: unit normals toward the eye, of the surface itself and as light falls on it (smooth, with
     relief). outside: whether the ray comes from outside. footprint: half width of the ray on the surface [m].
+    shine: what it sends out because it is hot.
     """
 
     point: wp.vec3
@@ -28,6 +29,7 @@ class Spot:
     owner: wp.int32
     outside: wp.bool
     footprint: wp.float32
+    shine: wp.vec3
 
 
 @wp.func
@@ -136,9 +138,10 @@ def outward_normal(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.ve
     """Unit normal of the surface itself, away from its inside."""
     if primitive < surfaces.triangles:
         now = t * surfaces.vertices
-        a = corner(surfaces.points, now, surfaces.faces, primitive, 0)
-        b = corner(surfaces.points, now, surfaces.faces, primitive, 1)
-        c = corner(surfaces.points, now, surfaces.faces, primitive, 2)
+        f = t * surfaces.varying + primitive
+        a = corner(surfaces.points, now, surfaces.faces, f, 0)
+        b = corner(surfaces.points, now, surfaces.faces, f, 1)
+        c = corner(surfaces.points, now, surfaces.faces, f, 2)
         return wp.normalize(wp.cross(b - a, c - a))
     return surfaces.rotations[t * surfaces.spheres + primitive - surfaces.triangles] * place
 
@@ -148,9 +151,10 @@ def place_of(surfaces: SurfaceArrays, t: int, primitive: int, point: wp.vec3):
     """The place on a primitive (see `Hit`) of the point of its plane, or of its sphere, that is nearest."""
     if primitive < surfaces.triangles:
         now = t * surfaces.vertices
-        c = corner(surfaces.points, now, surfaces.faces, primitive, 2)
-        a = corner(surfaces.points, now, surfaces.faces, primitive, 0) - c
-        b = corner(surfaces.points, now, surfaces.faces, primitive, 1) - c
+        f = t * surfaces.varying + primitive
+        c = corner(surfaces.points, now, surfaces.faces, f, 2)
+        a = corner(surfaces.points, now, surfaces.faces, f, 0) - c
+        b = corner(surfaces.points, now, surfaces.faces, f, 1) - c
         d = point - c
         aa = wp.dot(a, a)
         ab = wp.dot(a, b)
@@ -172,9 +176,11 @@ def material_at(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec3)
     Textures are laid on along the material's own axes, not those of the surface as it has moved.
     """
     if primitive < surfaces.triangles:
-        r0 = corner(surfaces.rest, 0, surfaces.faces, primitive, 0)
-        r1 = corner(surfaces.rest, 0, surfaces.faces, primitive, 1)
-        r2 = corner(surfaces.rest, 0, surfaces.faces, primitive, 2)
+        f = t * surfaces.varying + primitive
+        resting = wp.where(surfaces.varying > 0, t * surfaces.vertices, 0)
+        r0 = corner(surfaces.rest, resting, surfaces.faces, f, 0)
+        r1 = corner(surfaces.rest, resting, surfaces.faces, f, 1)
+        r2 = corner(surfaces.rest, resting, surfaces.faces, f, 2)
         rest = place[0] * r0 + place[1] * r1 + (1.0 - place[0] - place[1]) * r2
         return rest, wp.normalize(wp.cross(r1 - r0, r2 - r0))
     return surfaces.balls[t * surfaces.spheres + primitive - surfaces.triangles][3] * place, place
@@ -204,26 +210,30 @@ def spot_of(surfaces: SurfaceArrays, t: int, hit: Hit, origin: wp.vec3, directio
     smooth = outward
     if f < surfaces.triangles:
         now = t * surfaces.vertices
-        smooth = wp.normalize(on_triangle(surfaces.normals, now, surfaces.faces, f, hit.place[0], hit.place[1]))
+        row = t * surfaces.varying + f
+        smooth = wp.normalize(on_triangle(surfaces.normals, now, surfaces.faces, row, hit.place[0], hit.place[1]))
         smooth = wp.where(wp.dot(smooth, outward) < 0.0, -smooth, smooth)
+        if surfaces.shining > 0:
+            spot.shine = on_triangle(surfaces.shine, now, surfaces.faces, row, hit.place[0], hit.place[1])
         if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             # The same change along both edges of the triangle as it is now, however it was stretched.
-            a = corner(surfaces.points, now, surfaces.faces, f, 0)
-            e1 = corner(surfaces.points, now, surfaces.faces, f, 1) - a
-            e2 = corner(surfaces.points, now, surfaces.faces, f, 2) - a
+            a = corner(surfaces.points, now, surfaces.faces, row, 0)
+            e1 = corner(surfaces.points, now, surfaces.faces, row, 1) - a
+            e2 = corner(surfaces.points, now, surfaces.faces, row, 2) - a
             n = wp.cross(e1, e2)
-            r0 = corner(surfaces.rest, 0, surfaces.faces, f, 0)
-            r1 = corner(surfaces.rest, 0, surfaces.faces, f, 1)
-            r2 = corner(surfaces.rest, 0, surfaces.faces, f, 2)
+            resting = wp.where(surfaces.varying > 0, now, 0)
+            r0 = corner(surfaces.rest, resting, surfaces.faces, row, 0)
+            r1 = corner(surfaces.rest, resting, surfaces.faces, row, 1)
+            r2 = corner(surfaces.rest, resting, surfaces.faces, row, 2)
             along = wp.dot(gradient, r1 - r0) * wp.cross(e2, n) + wp.dot(gradient, r2 - r0) * wp.cross(n, e1)
             smooth = wp.normalize(smooth - along / wp.max(wp.dot(n, n), 1.0e-20))
     else:
-        row = t * surfaces.spheres + f - surfaces.triangles
+        sphere = t * surfaces.spheres + f - surfaces.triangles
         if surfaces.looks[s].relief != 0.0:
             gradient = relief_gradient(surfaces, s, rest, axis, spot.footprint)
             gradient = gradient - wp.dot(gradient, axis) * axis
-            smooth = wp.normalize(outward - surfaces.rotations[row] * gradient)
+            smooth = wp.normalize(outward - surfaces.rotations[sphere] * gradient)
     spot.shading = wp.where(spot.outside, smooth, -smooth)
     spot.albedo = textured(surfaces, s, rest, axis, spot.footprint)
     return spot
@@ -235,12 +245,13 @@ def curvature(surfaces: SurfaceArrays, t: int, primitive: int):
     if primitive >= surfaces.triangles:
         return 1.0 / surfaces.balls[t * surfaces.spheres + primitive - surfaces.triangles][3]
     now = t * surfaces.vertices
+    row = t * surfaces.varying + primitive
     bent = float(0.0)
     for k in range(3):
-        p = corner(surfaces.points, now, surfaces.faces, primitive, k)
-        q = corner(surfaces.points, now, surfaces.faces, primitive, (k + 1) % 3)
-        m = corner(surfaces.normals, now, surfaces.faces, primitive, k)
-        n = corner(surfaces.normals, now, surfaces.faces, primitive, (k + 1) % 3)
+        p = corner(surfaces.points, now, surfaces.faces, row, k)
+        q = corner(surfaces.points, now, surfaces.faces, row, (k + 1) % 3)
+        m = corner(surfaces.normals, now, surfaces.faces, row, k)
+        n = corner(surfaces.normals, now, surfaces.faces, row, (k + 1) % 3)
         bent = wp.max(bent, wp.length(n - m) / wp.max(wp.length(q - p), 1.0e-9))
     return bent
 

@@ -73,10 +73,20 @@ def on_triangle(
 def surface_point(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec3):
     """Where a point of the material is in frame t."""
     if primitive < surfaces.triangles:
-        return on_triangle(surfaces.points, t * surfaces.vertices, surfaces.faces, primitive, place[0], place[1])
+        f = t * surfaces.varying + primitive
+        return on_triangle(surfaces.points, t * surfaces.vertices, surfaces.faces, f, place[0], place[1])
     row = t * surfaces.spheres + primitive - surfaces.triangles
     ball = surfaces.balls[row]
     return wp.vec3(ball[0], ball[1], ball[2]) + ball[3] * (surfaces.rotations[row] * place)
+
+
+@wp.func
+def next_point(surfaces: SurfaceArrays, t: int, primitive: int, place: wp.vec3):
+    """Where a point of the material of frame t is in frame t + 1."""
+    if surfaces.varying > 0 and primitive < surfaces.triangles:
+        f = t * surfaces.varying + primitive
+        return on_triangle(surfaces.ahead, t * surfaces.vertices, surfaces.faces, f, place[0], place[1])
+    return surface_point(surfaces, t + 1, primitive, place)
 
 
 @wp.func
@@ -275,10 +285,12 @@ def seen_from(camera: CameraArrays, surfaces: SurfaceArrays, t: int, primitive: 
         if wp.dot(point - wp.vec3(ball[0], ball[1], ball[2]), direction) > 0.0:
             return False
         margin = 1.0e-4 + 1.0e-5 * reach
+    slack = surfaces.looks[surfaces.owner[primitive]].slack
+    margin += slack
     if solid_in_the_way(surfaces, t, eye, direction, reach - margin, own):
         return False
     if surfaces.clear > 0:
         liquid = first_liquid(surfaces, t, eye, direction, reach - margin)
-        if liquid.primitive >= 0 and liquid.primitive != primitive:
+        if liquid.primitive >= 0 and (slack > 0.0 or liquid.primitive != primitive):
             return False
     return True

@@ -32,7 +32,7 @@ class Trees:
 
 @wp.struct
 class SurfaceLook:
-    """`scene.Look` of one surface, textures by index, and its instance id."""
+    """`scene.Look` of one surface, textures by index, its instance id, and the slack of a skin [m]."""
 
     colour: wp.vec3
     accent: wp.vec3
@@ -45,6 +45,7 @@ class SurfaceLook:
     relief_texture: wp.int32
     glow: wp.float32
     instance: wp.int32
+    slack: wp.float32
 
 
 @wp.struct
@@ -53,6 +54,8 @@ class SurfaceArrays:
 
     A primitive is a triangle f or, from `triangles` on, the sphere f - triangles. Solid ones come before clear
     ones (glass and liquids) in both. balls: centre and radius. owner: of a primitive, the row of its look.
+    varying: 0, or where surfaces change their topology the number of triangles a frame; then faces and rest hold
+    every frame too, and `ahead` is where points will be one frame later. shining: whether vertices glow (`shine`).
     Few arrays: functions are handed a copy of them all.
     """
 
@@ -63,7 +66,11 @@ class SurfaceArrays:
     spheres: wp.int32
     clear: wp.int32
     vertices: wp.int32
+    varying: wp.int32
     points: wp.array(dtype=wp.vec3)
+    ahead: wp.array(dtype=wp.vec3)
+    shining: wp.int32
+    shine: wp.array(dtype=wp.vec3)
     normals: wp.array(dtype=wp.vec3)
     rest: wp.array(dtype=wp.vec3)
     faces: wp.array(dtype=wp.int32)
@@ -72,6 +79,21 @@ class SurfaceArrays:
     owner: wp.array(dtype=wp.int32)
     looks: wp.array(dtype=SurfaceLook)
     texels: wp.array2d(dtype=wp.float32)
+
+
+@wp.struct
+class VolumeArrays:
+    """A grid that light passes in part: extinction [1/m] at every frame, and how far it moves to the next [m]."""
+
+    extinction: wp.array4d(dtype=wp.float32)
+    shift: wp.array4d(dtype=wp.vec3)
+    x: wp.int32
+    y: wp.int32
+    z: wp.int32
+    low: wp.vec3
+    cell: wp.float32
+    colour: wp.vec3
+    instance: wp.int32
 
 
 @wp.struct

@@ -27,7 +27,7 @@ ROPE_TIMESTEP = 4e-4
 STRIDE = 3
 """Steps between two looks at the contacts: a push that lasts 5 ms is seen to within 2 % of its peak."""
 
-__all__ = ["CONTACT_RATE", "TIMESTEP", "bounce", "damping_ratio", "run"]
+__all__ = ["CONTACT_RATE", "TIMESTEP", "bounce", "damping_ratio", "record_frame", "run", "state_of"]
 
 
 @ENGINES.register("mujoco")
@@ -63,10 +63,10 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
                 data.qvel[:] = 2 * speed - now.qvel
                 now.qvel[:] = speed
         mujoco.mj_forward(model.compiled, now)
-        _record(record, model, now, spec)
+        record_frame(record, model, now, spec)
         record["work"].append(work)
     check(spec, model, data, {key: np.array(record[key]) for key in ("position", "energy", "work")}, fps)
-    return Motion(tuple(surfaces_of(spec, record)), fps, _state(spec, model, record, touches))
+    return Motion(tuple(surfaces_of(spec, record)), fps, state_of(spec, model, record, touches))
 
 
 def _midway(model: Model, data: Any, now: Any) -> None:
@@ -98,7 +98,8 @@ def _advance(model: Model, data: Any, substeps: int, touches: Touches, *, passiv
     return work
 
 
-def _record(record: dict[str, list], model: Model, data: Any, spec: SceneSpec) -> None:
+def record_frame(record: dict[str, list], model: Model, data: Any, spec: SceneSpec) -> None:
+    """Append what bodies and ropes do at this moment."""
     compiled, bodies = model.compiled, model.bodies
     velocity = np.zeros((len(bodies), 6))
     centre, momentum = np.zeros(6), np.zeros(3)
@@ -141,7 +142,8 @@ def _chain(rope: Rope, segments: list[int], model: Model, data: Any) -> tuple[np
     return nodes, np.concatenate([velocity[:, 3:], end[None]]), rotations
 
 
-def _state(spec: SceneSpec, model: Model, record: dict[str, list], touches: Touches) -> dict[str, Any]:
+def state_of(spec: SceneSpec, model: Model, record: dict[str, list], touches: Touches) -> dict[str, Any]:
+    """What the metadata say of a run, see `run`."""
     arrays = {key: np.array(series) for key, series in record.items() if key != "ropes"}
     bodies = {}
     for row, (body, index) in enumerate(zip(spec.bodies, model.bodies)):
