@@ -42,12 +42,12 @@ def warp_device(name: str | None = None) -> str:
 
 
 @functools.cache
-def _announce() -> None:
+def _announce(what: str) -> None:
     """Say once why the first run takes a while."""
-    print("phys4d: compiling the ray caster, once on this machine (about 20 s) ...", file=sys.stderr, flush=True)
+    print(f"phys4d: compiling {what}, once on this machine (about 20 s) ...", file=sys.stderr, flush=True)
 
 
-def load_module(module: str, device: str | None = None) -> None:
+def load_module(module: str, device: str | None = None, what: str = "the ray caster") -> None:
     """Load the kernels of a Python module, saying so where they must be compiled first."""
     target = warp_device(device)
     kernels = wp.get_module(module)
@@ -55,7 +55,7 @@ def load_module(module: str, device: str | None = None) -> None:
     block = 1 if target == "cpu" else 256
     cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier(block)
     if not cached.is_dir():
-        _announce()
+        _announce(what)
     wp.load_module(kernels, device=target, block_dim=block)
 
 

@@ -163,6 +163,115 @@ class Rope:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hold:
+    """What keeps some nodes of a cloth: "world", a body's name, or "rail", along which they slide in x.
+
+    nodes: their numbers, row by row.
+    """
+
+    nodes: tuple[int, ...]
+    by: str = "world"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloth:
+    """A woven sheet: thin, the same on both sides, stiff along its threads, soft in shear and in bending.
+
+    start: places [m] of a grid of nodes as the scene begins, row by row; spacing: of the grid at rest [m]. The
+    material's density times `thickness` is the mass of an area.
+    stretch, shear: stiffness of a width [N/m]; bending: of a plate [N m]; lag: over how long bending dies away [s].
+    self_contact: whether folds lie on folds, or pass through each other.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    spacing: float
+    start: tuple[Vector, ...]
+    thickness: float
+    material: Material
+    look: Look
+    stretch: float
+    shear: float
+    bending: float
+    lag: float = 0.03
+    holds: tuple[Hold, ...] = ()
+    self_contact: bool = False
+    focus: bool = True
+    instance: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Solid:
+    """An elastic solid. young [Pa] and poisson: of small strains; lag: how long strain dies away [s].
+
+    cell: edge of the cubes that carry its strain [m]. glued: the body on which its lowest cells stick. The other
+    fields are those of a `Body`; its shape must be one closed skin, see `skins.py`.
+    """
+
+    name: str
+    shape: Shape
+    material: Material
+    look: Look
+    young: float
+    poisson: float
+    cell: float
+    lag: float = 0.002
+    position: Vector = (0.0, 0.0, 0.0)
+    rotation: Quaternion = UPRIGHT
+    velocity: Vector = (0.0, 0.0, 0.0)
+    spin: Vector = (0.0, 0.0, 0.0)
+    glued: str | None = None
+    focus: bool = True
+    instance: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Inflatable:
+    """A closed skin of rubber or vinyl, filled with gas at constant temperature.
+
+    young [Pa] and thickness [m] of the skin; bending: stiffness of a plate [N m]; pressure: above that of the air
+    around, as the scene begins [Pa]. valve: area through which gas leaves [m^2]. pump: volume that is blown in
+    [m^3/s], less as the pressure nears `pump_limit` [Pa]. The other fields are those of a `Body`.
+    """
+
+    name: str
+    shape: Shape
+    material: Material
+    look: Look
+    thickness: float
+    young: float
+    pressure: float
+    bending: float = 1e-5
+    valve: float = 0.0
+    pump: float = 0.0
+    pump_limit: float = 1.0
+    position: Vector = (0.0, 0.0, 0.0)
+    rotation: Quaternion = UPRIGHT
+    velocity: Vector = (0.0, 0.0, 0.0)
+    spin: Vector = (0.0, 0.0, 0.0)
+    focus: bool = True
+    instance: int = 0
+
+
+Elastic = Cloth | Solid | Inflatable
+
+
+@dataclasses.dataclass(frozen=True)
+class Wind:
+    """Air that moves: velocity [m/s], times 1 + gust sin(2 pi t / period)."""
+
+    velocity: Vector
+    gust: float = 0.0
+    period: float = 1.0
+
+    def at(self, time: float) -> Vector:
+        """Velocity at a time [m/s]."""
+        share = 1 + self.gust * math.sin(2 * math.pi * time / self.period)
+        x, y, z = self.velocity
+        return (share * x, share * y, share * z)
+
+
+@dataclasses.dataclass(frozen=True)
 class Viewpoints:
     """From where a scene may be filmed, angles in [rad]; azimuth 0 films from +x, pi/2 from +y."""
 
@@ -190,11 +299,14 @@ class SceneSpec:
     context_frames: int = 1
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     ropes: tuple[Rope, ...] = ()
+    elastics: tuple[Elastic, ...] = ()
+    wind: Wind | None = None
 
     @property
     def passive(self) -> bool:
         """Whether nothing drives it, so that its energy can only fall."""
-        return not any(body.joint and body.joint.motor for body in self.bodies)
+        pumped = any(isinstance(each, Inflatable) and each.pump for each in self.elastics)
+        return not (self.wind or pumped or any(body.joint and body.joint.motor for body in self.bodies))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,4 +383,19 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
         )
         for rope in spec.ropes
     )
-    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes)
+    elastics = []
+    for each in spec.elastics:
+        changed = dataclasses.replace(each, material=vary(each.material))
+        match changed:
+            case Cloth():
+                changed = dataclasses.replace(
+                    changed, bending=changed.bending * factor(), shear=changed.shear * factor()
+                )
+            case Solid():
+                changed = dataclasses.replace(changed, young=changed.young * factor(), lag=changed.lag * factor())
+            case Inflatable():
+                changed = dataclasses.replace(
+                    changed, young=changed.young * factor(), pressure=changed.pressure * factor()
+                )
+        elastics.append(changed)
+    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes, elastics=tuple(elastics))

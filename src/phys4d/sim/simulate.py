@@ -106,7 +106,11 @@ def _meta(spec: SceneSpec, state: dict[str, Any], **source: Any) -> dict[str, An
         **{key: source[key] for key in ("seed", "view", "perturb")},
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
-        "instances": {str(body.instance): body.name for body in (*spec.bodies, *spec.ropes) if body.instance},
+        "instances": {
+            str(thing.instance): thing.name
+            for thing in (*spec.bodies, *spec.ropes, *spec.elastics)
+            if thing.instance
+        },
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": state,
     }

@@ -16,7 +16,7 @@ import numpy as np
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
 from phys4d.sim.lights import AreaLight, Light, Sky
-from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
+from phys4d.sim.scene import Body, Elastic, Rope, SceneSpec, Viewpoints, Wind, perturbed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Layout:
     ropes: tuple[Rope, ...] = ()
     lights: tuple[Light | AreaLight, ...] | None = None
     sky: Sky | None = None
+    elastics: tuple[Elastic, ...] = ()
+    wind: Wind | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +75,11 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
     floor_name, floor = draw.floor()
     layout = row.layout(draw)
-    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes]
+    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes, *layout.elastics]
     instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
     ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
+    elastics = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.elastics]
     spec = SceneSpec(
         name=name,
         category=row.category,
@@ -89,6 +92,8 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},
         ropes=tuple(ropes),
+        elastics=tuple(elastics),
+        wind=layout.wind,
     )
     return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
 
@@ -109,4 +114,4 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics  # noqa: E402, F401, I001  rows file themselves
+from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics, garment, deformable, inflatable  # noqa: E402, F401, I001  rows file themselves

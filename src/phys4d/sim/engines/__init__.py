@@ -21,6 +21,6 @@ ENGINES: Registry[Engine] = Registry("engine")
 def engine_of(name: str) -> Engine:
     """The engine of that name; an unknown one raises InputError with the known ones."""
     # Imported when first asked for: an engine may need packages that take seconds to load.
-    from phys4d.sim.engines import mujoco  # noqa: F401
+    from phys4d.sim.engines import elastic, mujoco  # noqa: F401
 
     return ENGINES[name]
