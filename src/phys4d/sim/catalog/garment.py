@@ -7,11 +7,13 @@ import functools
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 
 from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
+from phys4d.sim.catalog.articulated import LYING
 from phys4d.sim.catalog.placing import from_side, moved, radius_of
-from phys4d.sim.catalog.stuffs import FABRICS, cloth_of, sheet
+from phys4d.sim.catalog.stuffs import FABRICS, bent, cloth_of, sheet
 from phys4d.sim.dressing import MATERIALS, Draw
 from phys4d.sim.objects import Compound, Part
 from phys4d.sim.scene import Body, Hold, Joint, Motor, Wind
@@ -78,7 +80,7 @@ def cloth_blown(draw: Draw) -> Layout:
     # Its corners are a little nearer than it is wide, so that its upper edge sags.
     span = wide * draw.uniform(0.93, 0.99)
     start, step = sheet((0, 0, high - tall / 2), (1, 0, 0), (0, 0, -1), (wide, tall), SPACING)
-    start = _drawn_in(start, span)
+    start = _in_waves(start, step, span, 1)
     rows, columns = start.shape[:2]
     hold = Hold(_corner(rows, columns, 0, 0) + _corner(rows, columns, 1, 0))
     cloth = cloth_of(draw, "cloth", stuff, start, step, holds=(hold,))
@@ -95,8 +97,10 @@ def flag(draw: Draw) -> Layout:
     speed, side, high = draw.uniform(5.0, 8.0), draw.sign(), draw.uniform(1.2, 1.4)
     start, step = sheet((side * length / 2, 0, high - tall / 2), (side, 0, 0), (0, 0, -1), (length, tall), SPACING)
     # Waves that it has already, so that it need not wait for the first one.
-    x = np.abs(start[..., 0])
-    start[..., 1] += 0.05 * x * np.sin(2 * math.pi * x / 0.35 + draw.uniform(0, 6.28)) / length
+    x, phase = np.linspace(0, length, 400), draw.uniform(0, 2 * math.pi)
+    y = 0.05 * x / length * (np.sin(2 * math.pi * x / 0.35 + phase))
+    curve = bent(np.column_stack([side * x, y]), len(start), step)
+    start[..., 0], start[..., 1] = curve[:, :1], curve[:, 1:]
     hold = Hold(tuple(range(start.shape[1])))
     cloth = cloth_of(draw, "flag", stuff, start, step, holds=(hold,))
     wind = Wind((side * speed, draw.uniform(-0.8, 0.8), 0.0), draw.uniform(0.1, 0.25), draw.uniform(0.4, 0.8))
@@ -116,7 +120,7 @@ def curtain_pulled(draw: Draw) -> Layout:
     high = tall + draw.uniform(0.12, 0.2)
     folds, drawn = draw.choice((4, 5, 6)), draw.uniform(0.75, 0.85)
     start, step = sheet((0, 0, high - tall / 2), (side, 0, 0), (0, 0, -1), (wide, tall), SPACING)
-    start = _pleated(start, drawn, folds)
+    start = _in_waves(start, step, drawn * wide, folds)
     rows, columns = start.shape[:2]
     # Rings at the crests of the folds slide on the rail; the last one is pulled by a rod, the first one stays.
     rings = [round(k * (rows - 1) / (2 * folds)) for k in range(2 * folds + 1)]
@@ -147,47 +151,54 @@ def towel_dropped(draw: Draw) -> Layout:
     lean, turn = draw.uniform(0.05, 0.2), draw.uniform(-0.4, 0.4)
     along = (math.cos(turn), math.sin(turn), 0.0)
     up = (-math.sin(turn) * math.sin(lean), math.cos(turn) * math.sin(lean), math.cos(lean))
-    start, step = sheet((0, 0, height + tall / 2), along, up, (wide, tall), SPACING)
-    # Gathered in waves, as between two hands.
-    way = np.linspace(0, 2 * math.pi * draw.uniform(1.3, 2.2), start.shape[0])
-    across = np.array([-math.sin(turn), math.cos(turn), 0.0])
-    start = start + 0.02 * np.sin(way)[:, None, None] * across
+    # Gathered in waves, as between two hands; turned and tilted after that.
+    start, step = sheet((0, 0, 0), (1, 0, 0), (0, 0, 1), (wide, tall), SPACING)
+    start = _in_waves(start, step, wide * draw.uniform(0.85, 0.95), draw.choice((1.5, 2, 2.5)))
+    axes = np.stack([along, np.cross(up, along), up])
+    start = start @ axes + (0, 0, height + tall / 2)
     cloth = cloth_of(draw, "towel", stuff, start, step, self_contact=True)
     facts = {"cloth": stuff, "height": height, "size": tall}
     return Layout((), facts, from_side((-50, 50), (10, 28)), elastics=(cloth,))
 
 
 @scene(
-    "ball_into_sheet",
-    "A {ball} ball of {mass:.2f} kg falls from {height:.2f} m into a {cloth} sheet that hangs by its four corners.",
+    "ball_into_hammock",
+    "A {ball} ball of {mass:.2f} kg falls from {height:.2f} m into a hammock of {cloth}.",
 )
-def ball_into_sheet(draw: Draw) -> Layout:
-    stuff, size, above = draw.choice(("cotton", "denim", "wool")), draw.uniform(0.75, 0.9), draw.uniform(0.15, 0.35)
-    ball = draw.ball("ball", (0.07, 0.1), ("wooden", "rubber", "plastic"))
+def ball_into_hammock(draw: Draw) -> Layout:
+    stuff, above, side = draw.choice(("terry", "denim", "wool")), draw.uniform(0.08, 0.2), draw.sign()
+    ball = draw.ball("ball", (0.07, 0.09), ("hollow plastic", "foam"))
     r = radius_of(ball)
-    tall = draw.uniform(0.55, 0.65)
-    span = size * 0.9
-    start, step = sheet((0, 0, 0), (1, 0, 0), (0, 1, 0), (size, size), SPACING)
-    # A sheet that hangs through: a shallow bowl whose corners stay up, as long along its threads as at rest.
-    x, y = start[..., 0] / (size / 2), start[..., 1] / (size / 2)
-    depth = size * 0.23 * (1 - x**2 * y**2) ** 1.0 * (1 - 0.35 * (x**2 + y**2 - x**2 * y**2))
-    start = np.stack([start[..., 0] * span / size, start[..., 1] * span / size, tall - depth + depth.min()], axis=-1)
+    long, wide, tall = draw.uniform(0.95, 1.1), draw.uniform(0.45, 0.55), draw.uniform(0.6, 0.7)
+    start, step = sheet((0, 0, tall), (1, 0, 0), (0, 1, 0), (long, wide), SPACING)
+    # A parabola of the sheet's length, held along both of its ends.
+    span = long * draw.uniform(0.82, 0.9)
+    x = np.linspace(-span / 2, span / 2, 200)
+
+    def curve(depth: float) -> np.ndarray:
+        return np.column_stack([x, tall - depth * (1 - (2 * x / span) ** 2)])
+
+    def too_long(depth: float) -> float:
+        return float(np.linalg.norm(np.diff(curve(depth), axis=0), axis=1).sum()) - step * (len(start) - 1)
+
+    depth: float = brentq(too_long, 0.0, long)  # type: ignore[assignment]
+    places = bent(curve(depth), len(start), step)
+    start[..., 0], start[..., 2] = places[:, :1], places[:, 1:]
     rows, columns = start.shape[:2]
-    corners = sum((_corner(rows, columns, a, b) for a in (0, 1) for b in (0, 1)), ())
-    cloth = cloth_of(draw, "sheet", stuff, start, step, holds=(Hold(corners),))
-    middle = float(start[rows // 2, columns // 2, 2])
-    height = round(middle + r + above, 4)
-    off = (draw.uniform(-0.05, 0.05), draw.uniform(-0.05, 0.05), height)
-    ball = moved(ball, off)
+    ends = tuple(range(columns)), tuple(range((rows - 1) * columns, rows * columns))
+    cloth = cloth_of(draw, "hammock", stuff, start, step, holds=(Hold(ends[0] + ends[1]),))
+    height = round(tall - depth + 2 * r + above, 4)
+    ball = moved(ball, (side * draw.uniform(0.0, 0.15) * span, draw.uniform(-0.03, 0.03), height))
     mass = ball.material.density * 4 / 3 * math.pi * r**3
-    posts = Compound(
-        tuple(
-            Part(Cylinder(0.012, tall), (a * span / 2, b * span / 2, tall / 2)) for a in (-1, 1) for b in (-1, 1)
-        )
-    )
-    stand = draw.shaped("posts", posts, "steel", 0.3, free=False, solid=False)
-    facts = {"ball": ball.material.name, "mass": mass, "cloth": stuff, "height": height, "size": size}
-    return Layout((stand, ball), facts, from_side((-180, 180), (14, 30)), elastics=(cloth,))
+    bars = [Part(Cylinder(0.012, wide + 0.06), (s * span / 2, 0.0, tall), LYING) for s in (-1, 1)]
+    legs = [
+        Part(Box((0.03, 0.03, tall)), (a * (span / 2 + 0.01), b * (wide / 2 + 0.03), tall / 2))
+        for a in (-1, 1)
+        for b in (-1, 1)
+    ]
+    stand = draw.shaped("stand", Compound((*bars, *legs)), "wooden", 0.3, free=False, solid=False)
+    facts = {"ball": ball.material.name, "mass": mass, "cloth": stuff, "height": height}
+    return Layout((stand, ball), facts, from_side((-50, 50), (12, 28)), elastics=(cloth,))
 
 
 def chair_of(width: float, seat: float, back: float) -> Compound:
@@ -236,29 +247,24 @@ def _flat(size: float, place: Vector, turn: float) -> tuple[np.ndarray, float]:
     return sheet(place, (c, s, 0), (-s, c, 0), (size, size), SPACING)
 
 
-def _drawn_in(start: np.ndarray, span: float) -> np.ndarray:
-    """A hanging sheet, its columns drawn together to `span`, in one shallow wave."""
+def _in_waves(start: np.ndarray, step: float, span: float, waves: float) -> np.ndarray:
+    """A sheet whose rows step along x, drawn together to `span` by so many waves in y; its threads keep their length."""
     rows = len(start)
-    wide = abs(start[-1, 0, 0] - start[0, 0, 0])
-    share = span / wide
-    # One wave along the edge is as much longer than straight as the edge is wider than the span.
-    height = 2 / math.pi * math.sqrt(max(1 - share, 0.0)) * wide / 2
-    phase = np.linspace(0, 2 * math.pi, rows)
-    out = start.copy()
-    out[..., 0] *= share
-    out[..., 1] += (height * (1 - np.cos(phase)) / 2)[:, None]
-    return out
+    length, first = step * (rows - 1), start[0, 0, 0]
+    way = math.copysign(1.0, start[-1, 0, 0] - first)
+    share = np.linspace(0, 1, 60 * max(1, round(waves)) + 1)
 
+    def curve(height: float) -> np.ndarray:
+        return np.column_stack([share * span, height * (1 - np.cos(2 * math.pi * waves * share)) / 2])
 
-def _pleated(start: np.ndarray, drawn: float, folds: int) -> np.ndarray:
-    """A hanging sheet in regular folds that are `drawn` as wide as it is."""
-    phase = np.linspace(0, 2 * math.pi * folds, len(start))
-    wide = abs(start[-1, 0, 0] - start[0, 0, 0])
-    # The way along a sine of small slope: 1 + slope^2 / 4 times as long.
-    slope = 2 * math.sqrt(1 / drawn - 1)
+    def too_long(height: float) -> float:
+        return float(np.linalg.norm(np.diff(curve(height), axis=0), axis=1).sum()) - length
+
+    height: float = brentq(too_long, 0.0, length)  # type: ignore[assignment]
+    places = bent(curve(height), rows, step)
     out = start.copy()
-    out[..., 0] *= drawn
-    out[..., 1] += (slope * drawn * wide / (2 * math.pi * folds) * np.sin(phase))[:, None]
+    out[..., 0] = way * (places[:, :1] - span / 2)
+    out[..., 1] += places[:, 1:]
     return out
 
 

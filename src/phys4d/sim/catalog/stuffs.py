@@ -12,9 +12,9 @@ from phys4d.sim.dressing import Draw, hsv, pick
 from phys4d.sim.scene import Cloth, Inflatable, Look, Material, Solid
 from phys4d.sim.shapes import Shape, Vector
 
-STRETCH_SPEED = 32.0
+STRETCH_SPEED = 40.0
 """Speed of sound along the threads of a cloth [m/s]. A real one is stiffer; at this speed a metre of it stretches by
-1 % under its own weight, which nobody sees, and steps need not be shorter than that asks for."""
+0.6 % under its own weight, which nobody sees, and steps need not be shorter than that asks for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +103,11 @@ def _down(rng: np.random.Generator) -> Look:
 
 
 SOLIDS: dict[str, Stuff] = {
-    "foam": Stuff(Material("soft foam", 60.0, 0.8, 0.05), (9e3, 3e4), 0.25, 4e-3, _foam),
+    "foam": Stuff(Material("soft foam", 60.0, 0.8, 0.05), (9e3, 3e4), 0.25, 2e-3, _foam),
     "gel": Stuff(Material("gel", 950.0, 0.7, 0.3), (2e4, 6e4), 0.45, 1.5e-3, _gel),
     "jelly": Stuff(Material("jelly", 1050.0, 0.4, 0.2), (4e3, 8e3), 0.45, 3e-3, _jelly),
     "rubber": Stuff(Material("soft rubber", 900.0, 0.8, 0.6), (8e4, 2e5), 0.45, 3e-4, _soft_rubber),
-    "down": Stuff(Material("down", 70.0, 0.6, 0.02), (3e3, 7e3), 0.1, 1e-2, _down),
+    "down": Stuff(Material("down", 70.0, 0.6, 0.02), (3e3, 7e3), 0.1, 4e-3, _down),
 }
 
 
@@ -192,3 +192,13 @@ def sheet(
     v = step * (np.arange(columns) - (columns - 1) / 2)
     a, b = np.array(along, float), np.array(across, float)
     return np.array(origin) + u[:, None, None] * a + v[None, :, None] * b, step
+
+
+def bent(curve: np.ndarray, count: int, step: float) -> np.ndarray:
+    """(count, 2) places at equal ways `step` along a planar curve (M, 2) [m], gone on straight where it ends: a sheet
+    that is bent so is not stretched."""
+    way = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    asked = step * np.arange(count)
+    inside = np.stack([np.interp(asked, way, curve[:, axis]) for axis in range(2)], axis=1)
+    last = (curve[-1] - curve[-2]) / np.linalg.norm(curve[-1] - curve[-2])
+    return inside + np.maximum(asked - way[-1], 0)[:, None] * last

@@ -25,8 +25,9 @@ from phys4d.sim.scene import Cloth, Inflatable, SceneSpec, Solid, contact_of
 
 INTERVAL, FREE_INTERVAL = 8e-4, 4e-4
 """Longest time between two looks at the rigid bodies [s], where none and where some are free."""
-CONTACT_RATE = 1200.0
-"""Angular frequency of a contact of the mass of its point [rad/s]: an impact at 3 m/s sinks in by 2.5 mm."""
+CONTACT_RATE, CONTACT_STEP = 3000.0, 0.4
+"""Angular frequency of a contact of the mass of its point [rad/s], an impact at 3 m/s sinks in by 1 mm; and the most
+of it times a step."""
 LOOK, MARGIN = 4e-3, 0.03
 """How often what may touch is looked for [s], and how far around [m]: 7 m/s."""
 DRAG = 1.2
@@ -119,7 +120,7 @@ class System:
         inputs = [
             self._nodes, self._membranes, self._bending, self._cells, self._gases, self._points, self._colliders,
             self._bodies, self._near, wp.vec3(*gravity), wp.vec3(*wind), 0.0 if calm else DRAG, calm, self.step,
-            self.substeps, self._apart, 0.4, min(CONTACT_RATE, 0.4 / self.step), self._work,
+            self.substeps, self._apart, 0.4, min(CONTACT_RATE, CONTACT_STEP / self.step), self._work,
         ]  # fmt: skip
         wp.launch(kernels.advance, 1, inputs, device="cpu")
         if self.spec.wind:
