@@ -106,8 +106,17 @@ def simulate_dataset(
         ray=ray,
         progress=progress,
         # Compiled here, once, and not in every worker at the same time.
-        prepare=functools.partial(load_kernels, device),
+        prepare=functools.partial(_compile, names, device),
     )
+
+
+def _compile(names: Sequence[str], device: str | None) -> None:
+    """Compile every kernel that these scenes need."""
+    load_kernels(device)
+    if any(SCENES[name].engine == "elastic" for name in names):
+        from phys4d.sim.engines import elastic
+
+        elastic.load_kernels()
 
 
 def make_clip(clip: Clip) -> World4D:

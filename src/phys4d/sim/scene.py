@@ -202,7 +202,8 @@ class Cloth:
 
 @dataclasses.dataclass(frozen=True)
 class Solid:
-    """An elastic solid. young [Pa] and poisson: of small strains; lag: how long strain dies away [s].
+    """A viscoelastic solid. young [Pa] and poisson: of small strains that last; against sudden ones it is stiffer by the
+    share `loss`, which is gone after `relaxation` [s].
 
     cell: edge of the cubes that carry its strain [m]. glued: the body on which its lowest cells stick. The other
     fields are those of a `Body`; its shape must be one closed skin, see `skins.py`.
@@ -215,7 +216,8 @@ class Solid:
     young: float
     poisson: float
     cell: float
-    lag: float = 0.002
+    loss: float = 0.0
+    relaxation: float = 0.02
     position: Vector = (0.0, 0.0, 0.0)
     rotation: Quaternion = UPRIGHT
     velocity: Vector = (0.0, 0.0, 0.0)
@@ -231,7 +233,8 @@ class Inflatable:
 
     young [Pa] and thickness [m] of the skin; bending: stiffness of a plate [N m]; pressure: above that of the air
     around, as the scene begins [Pa]. valve: area through which gas leaves [m^2]. pump: volume that is blown in
-    [m^3/s], less as the pressure nears `pump_limit` [Pa]. The other fields are those of a `Body`.
+    [m^3/s], less as the pressure nears `pump_limit` [Pa]. litres: of the air around that are in it [l]; then it may be
+    slack, and its pressure is what comes of them. The other fields are those of a `Body`.
     """
 
     name: str
@@ -245,6 +248,7 @@ class Inflatable:
     valve: float = 0.0
     pump: float = 0.0
     pump_limit: float = 1.0
+    litres: float | None = None
     position: Vector = (0.0, 0.0, 0.0)
     rotation: Quaternion = UPRIGHT
     velocity: Vector = (0.0, 0.0, 0.0)
@@ -392,7 +396,7 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
                     changed, bending=changed.bending * factor(), shear=changed.shear * factor()
                 )
             case Solid():
-                changed = dataclasses.replace(changed, young=changed.young * factor(), lag=changed.lag * factor())
+                changed = dataclasses.replace(changed, young=changed.young * factor(), loss=changed.loss * factor())
             case Inflatable():
                 changed = dataclasses.replace(
                     changed, young=changed.young * factor(), pressure=changed.pressure * factor()

@@ -23,7 +23,7 @@ scene = functools.partial(catalog.scene, category="deformable", engine="elastic"
 
 @scene("soft_cube_drops", "A cube of {stuff}, {edge:.2f} m wide, falls from {height:.2f} m onto a {floor}.")
 def soft_cube_drops(draw: Draw) -> Layout:
-    stuff, edge, height = draw.choice(("foam", "gel", "rubber")), draw.uniform(0.24, 0.32), draw.uniform(0.35, 0.7)
+    stuff, edge, height = draw.choice(("foam", "gel", "soft rubber")), draw.uniform(0.24, 0.32), draw.uniform(0.35, 0.7)
     turn = multiply(about_axis((0, 0, 1), draw.uniform(-0.7, 0.7)), about_axis((0, 1, 0), draw.uniform(0.1, 0.6)))
     place = (0.0, 0.0, height + 0.85 * edge)
     shape = RoundedBox((edge, edge, edge), 0.12 * edge)
@@ -34,7 +34,7 @@ def soft_cube_drops(draw: Draw) -> Layout:
 
 @scene("soft_duck_drops", "A duck of {stuff} falls from {height:.2f} m onto a {floor}.")
 def soft_duck_drops(draw: Draw) -> Layout:
-    stuff, length, height = draw.choice(("gel", "rubber")), draw.uniform(0.38, 0.48), draw.uniform(0.3, 0.6)
+    stuff, length, height = draw.choice(("gel", "soft rubber")), draw.uniform(0.38, 0.48), draw.uniform(0.3, 0.6)
     turn = multiply(about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi)), about_axis((0, 1, 0), draw.uniform(-0.5, 0.5)))
     young = draw.uniform(1.5e4, 3e4)
     duck = solid_of(
@@ -54,9 +54,7 @@ def jelly_wobbles(draw: Draw) -> Layout:
         plate_stuff, 0.4, free=False,
     )  # fmt: skip
     shape = Turned(_pudding(radius, height), 72, draw.choice((8, 10, 12)), 0.06)
-    push = draw.uniform(0.15, 0.35) * draw.sign()
     jelly = solid_of(draw, "jelly", shape, "jelly", height / 8, position=(0.0, 0.0, 0.016 + height / 2 + drop))
-    del push
     facts = {"height": height, "drop": drop, "plate": plate_stuff, "young": jelly.young}
     return Layout((plate,), facts, from_side((-60, 60), (14, 30)), elastics=(jelly,))
 
@@ -66,12 +64,11 @@ def jelly_wobbles(draw: Draw) -> Layout:
     "A cylinder of {stuff}, {height:.2f} m tall, leans by {angle:.0f} degrees and falls against a {block} block.",
 )
 def soft_cylinder_leans(draw: Draw) -> Layout:
-    stuff, side, angle = draw.choice(("foam", "gel", "rubber")), draw.sign(), draw.uniform(14, 24)
+    stuff, side, angle = draw.choice(("foam", "gel", "soft rubber")), draw.sign(), draw.uniform(14, 24)
     radius, height = draw.uniform(0.07, 0.09), draw.uniform(0.45, 0.55)
     lean = side * math.radians(angle)
     # On its lower edge.
-    x, z = radius * math.cos(lean) - 0, height / 2 * math.cos(lean) + radius * abs(math.sin(lean))
-    del x
+    z = height / 2 * math.cos(lean) + radius * abs(math.sin(lean))
     block_stuff, edge = draw.choice(("wooden", "stone", "steel")), draw.uniform(0.2, 0.26)
     block = draw.block(
         "block", (edge, 1.2 * edge, edge), block_stuff, position=(side * draw.uniform(0.36, 0.42), 0.0, edge / 2)
@@ -109,7 +106,7 @@ def ball_on_foam(draw: Draw) -> Layout:
 )
 def soft_squeezed(draw: Draw) -> Layout:
     stuff, shape, plate_stuff = (
-        draw.choice(("foam", "gel", "rubber")),
+        draw.choice(("foam", "gel", "soft rubber")),
         draw.choice(("cube", "ball", "cylinder")),
         draw.choice(("wooden", "steel", "plastic")),
     )
@@ -139,17 +136,17 @@ def soft_squeezed(draw: Draw) -> Layout:
 
 @scene("weight_on_pillow", "An iron weight of {mass:.1f} kg is set down on a pillow of {stuff} from {above:.2f} m.")
 def weight_on_pillow(draw: Draw) -> Layout:
-    stuff, above = draw.choice(("down", "foam")), draw.uniform(0.01, 0.08)
+    stuff, above = draw.choice(("down", "foam")), draw.uniform(0.01, 0.05)
     long, tall = draw.uniform(0.46, 0.58), draw.uniform(0.15, 0.2)
-    radius, high = draw.uniform(0.05, 0.065), draw.uniform(0.07, 0.1)
+    radius, high = draw.uniform(0.055, 0.07), draw.uniform(0.02, 0.03)
     mass = 7200 * math.pi * radius**2 * high
     pillow = solid_of(
         draw, "pillow", Pillow((long, draw.uniform(0.8, 1.0) * long, tall)), stuff, tall / 6,
         position=(0.0, 0.0, tall / 2 + 0.001),
     )  # fmt: skip
     if stuff == "foam":
-        pillow = dataclasses.replace(pillow, young=float(f"{draw.uniform(6e3, 1e4):.2g}"))
-    place = (draw.uniform(-0.05, 0.05), draw.uniform(-0.05, 0.05), tall + above + high / 2)
+        pillow = dataclasses.replace(pillow, young=float(f"{draw.uniform(8e3, 1.4e4):.2g}"))
+    place = (draw.uniform(-0.015, 0.015), draw.uniform(-0.015, 0.015), tall + above + high / 2)
     weight = draw.shaped("weight", Cylinder(radius, high), "iron", 0.3, position=place)
     facts = {"mass": mass, "stuff": stuff, "above": above, "young": pillow.young}
     return Layout((weight,), facts, from_side((-60, 60), (10, 26)), elastics=(pillow,))
@@ -161,7 +158,7 @@ def weight_on_pillow(draw: Draw) -> Layout:
     context_frames=3,
 )
 def soft_ball_bounces(draw: Draw) -> Layout:
-    stuff, radius, side = draw.choice(("rubber", "gel")), draw.uniform(0.12, 0.16), draw.sign()
+    stuff, radius, side = draw.choice(("soft rubber", "gel")), draw.uniform(0.12, 0.16), draw.sign()
     speed, height = draw.uniform(0.8, 1.4), draw.uniform(0.45, 0.7)
     place, velocity = (-side * 0.55, 0.0, height + radius), (side * speed, 0.0, 0.0)
     young = draw.uniform(3e4, 9e4)

@@ -63,22 +63,22 @@ def inflated_ball_and_block(draw: Draw) -> Layout:
 
 @scene(
     "weight_on_air_cushion",
-    "A {block} block of {mass:.1f} kg falls by {above:.2f} m onto an air cushion at {pressure:.1f} kPa.",
+    "A {board} board of {mass:.1f} kg falls by {above:.2f} m onto a vinyl cushion with {litres:.1f} litres of air.",
 )
 def weight_on_air_cushion(draw: Draw) -> Layout:
-    edge, stuff = draw.uniform(0.16, 0.2), draw.choice(("wooden", "plastic", "stone"))
-    size, pressure, above = draw.uniform(0.5, 0.6), draw.uniform(1.0, 2.5), draw.uniform(0.03, 0.12)
-    # Square cushions of sheet grow about a quarter of their edge thick.
+    stuff, size = draw.choice(("wooden", "plastic", "foam")), draw.uniform(0.48, 0.58)
+    # Full, two square sheets hold about a fifth of the cube of their edge.
+    litres = round(draw.uniform(0.09, 0.12) * 1000 * size**3, 1)
+    wide, thick, above = draw.uniform(0.6, 0.8) * size, draw.uniform(0.03, 0.05), draw.uniform(0.01, 0.05)
     cushion = inflatable_of(
-        draw, "cushion", Sleeve((size, size), 0.022), "vinyl", round(1000 * pressure), position=(0.0, 0.0, 0.012)
+        draw, "cushion", Sleeve((size, size), 0.022), "vinyl", 0.0, position=(0.0, 0.0, 0.012), litres=litres
     )
-    high, tall = 0.36 * size, draw.uniform(0.5, 0.8) * edge
-    off = (draw.uniform(-0.03, 0.03), draw.uniform(-0.03, 0.03), high + above + tall / 2)
+    place = (draw.uniform(-0.01, 0.01), draw.uniform(-0.01, 0.01), 0.33 * size + above + thick / 2)
     turn = about_axis((0, 0, 1), draw.uniform(-0.7, 0.7))
-    block = draw.block("block", (edge, edge, tall), stuff, position=off, rotation=turn)
-    mass = block.material.density * edge * edge * tall
-    facts = {"block": stuff, "mass": mass, "above": above, "pressure": pressure}
-    return Layout((block,), facts, from_side((-60, 60), (8, 24)), elastics=(cushion,))
+    board = draw.block("board", (wide, wide, thick), stuff, position=place, rotation=turn)
+    mass = board.material.density * wide * wide * thick
+    facts = {"board": stuff, "mass": mass, "above": above, "litres": litres}
+    return Layout((board,), facts, from_side((-60, 60), (8, 24)), elastics=(cushion,))
 
 
 @scene(
@@ -90,7 +90,7 @@ def cushion_inflates(draw: Draw) -> Layout:
     edge, tall = draw.uniform(0.16, 0.22), draw.uniform(0.08, 0.12)
     cushion = inflatable_of(
         draw, "cushion", Sleeve((size, size), 0.022), "vinyl", 0.0, position=(0.0, 0.0, 0.012),
-        pump=flow / 1000, pump_limit=3000.0,
+        pump=flow / 1000, pump_limit=1500.0,
     )  # fmt: skip
     turn = about_axis((0, 0, 1), draw.uniform(-0.7, 0.7))
     block = draw.block("block", (edge, edge, tall), stuff, position=(0.0, 0.0, 0.03 + tall / 2), rotation=turn)
@@ -101,17 +101,17 @@ def cushion_inflates(draw: Draw) -> Layout:
 
 @scene(
     "ring_deflates",
-    "A rubber swim ring at {pressure:.1f} kPa under a {block} board of {mass:.1f} kg loses its air through a valve of {valve:.1f} cm2.",
+    "A rubber swim ring at {pressure:.1f} kPa under a {board} board of {mass:.1f} kg loses its air through a valve of {valve:.1f} cm2.",
 )
 def ring_deflates(draw: Draw) -> Layout:
     radius, tube, pressure = draw.uniform(0.19, 0.22), draw.uniform(0.07, 0.08), draw.uniform(1.5, 3.0)
     stuff, valve = draw.choice(("wooden", "plastic")), draw.uniform(2.5, 5.0)
     ring = inflatable_of(
-        draw, "ring", Ring(radius, tube, 0.022), "vinyl", round(1000 * pressure), position=(0.0, 0.0, tube + 0.004),
+        draw, "ring", Ring(radius, tube, 0.022), "rubber", round(1000 * pressure), position=(0.0, 0.0, tube + 0.004),
         valve=valve * 1e-4,
     )  # fmt: skip
     wide, thick = 2 * (radius + 0.5 * tube), draw.uniform(0.04, 0.06)
     board = draw.block("board", (wide, wide, thick), stuff, position=(0.0, 0.0, 2.25 * tube + thick / 2))
     mass = board.material.density * wide * wide * thick
-    facts = {"pressure": pressure, "block": stuff, "mass": mass, "valve": valve, "radius": radius}
+    facts = {"pressure": pressure, "board": stuff, "mass": mass, "valve": valve, "radius": radius}
     return Layout((board,), facts, from_side((-60, 60), (8, 24)), elastics=(ring,))

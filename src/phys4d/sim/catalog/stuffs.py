@@ -68,12 +68,13 @@ FABRICS: dict[str, Fabric] = {
 
 @dataclasses.dataclass(frozen=True)
 class Stuff:
-    """young: range of Young's modulus [Pa]; lag: over how long strain dies away [s]."""
+    """young: range of Young's modulus [Pa]; poisson, loss and relaxation [s] as of a `Solid`."""
 
     material: Material
     young: tuple[float, float]
     poisson: float
-    lag: float
+    loss: float
+    relaxation: float
     look: Callable[[np.random.Generator], Look]
 
 
@@ -103,11 +104,11 @@ def _down(rng: np.random.Generator) -> Look:
 
 
 SOLIDS: dict[str, Stuff] = {
-    "foam": Stuff(Material("soft foam", 60.0, 0.8, 0.05), (9e3, 3e4), 0.25, 2e-3, _foam),
-    "gel": Stuff(Material("gel", 950.0, 0.7, 0.3), (2e4, 6e4), 0.45, 1.5e-3, _gel),
-    "jelly": Stuff(Material("jelly", 1050.0, 0.4, 0.2), (4e3, 8e3), 0.45, 3e-3, _jelly),
-    "rubber": Stuff(Material("soft rubber", 900.0, 0.8, 0.6), (8e4, 2e5), 0.45, 3e-4, _soft_rubber),
-    "down": Stuff(Material("down", 70.0, 0.6, 0.02), (3e3, 7e3), 0.1, 4e-3, _down),
+    "foam": Stuff(Material("soft foam", 60.0, 0.8, 0.05), (9e3, 3e4), 0.25, 1.5, 0.02, _foam),
+    "gel": Stuff(Material("gel", 950.0, 0.7, 0.3), (2e4, 6e4), 0.45, 0.25, 0.01, _gel),
+    "jelly": Stuff(Material("jelly", 1050.0, 0.4, 0.2), (4e3, 8e3), 0.45, 0.25, 0.02, _jelly),
+    "soft rubber": Stuff(Material("soft rubber", 900.0, 0.8, 0.6), (8e4, 2e5), 0.45, 0.1, 0.01, _soft_rubber),
+    "down": Stuff(Material("down", 70.0, 0.6, 0.02), (6e3, 9e3), 0.1, 3.0, 0.03, _down),
 }
 
 
@@ -133,7 +134,7 @@ def _latex(rng: np.random.Generator) -> Look:
 
 SHEETINGS: dict[str, Sheeting] = {
     "rubber": Sheeting(Material("rubber skin", 1100.0, 0.7, 0.5), 1e-3, 2e6, _soft_rubber),
-    "vinyl": Sheeting(Material("vinyl", 1200.0, 0.5, 0.5), 5e-4, 3e6, _vinyl),
+    "vinyl": Sheeting(Material("vinyl", 1200.0, 0.5, 0.5), 5e-4, 8e6, _vinyl),
     "latex": Sheeting(Material("latex", 950.0, 0.7, 0.5), 2.5e-4, 1.2e6, _latex),
 }
 
@@ -167,7 +168,16 @@ def solid_of(draw: Draw, name: str, shape: Shape, stuff: str, cell: float, **set
     young = settings.pop("young", None) or float(f"{draw.uniform(*made_of.young):.2g}")
     look = made_of.look(draw.looks)
     return Solid(
-        name, shape, made_of.material, look, young, made_of.poisson, cell, made_of.lag, **settings
+        name,
+        shape,
+        made_of.material,
+        look,
+        young,
+        made_of.poisson,
+        cell,
+        made_of.loss,
+        made_of.relaxation,
+        **settings,
     )
 
 

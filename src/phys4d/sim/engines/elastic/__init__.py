@@ -6,13 +6,16 @@ as short as their own sound needs. docs/simulation.md says why.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from phys4d.errors import ExplodedError
+from phys4d.sim.device import load_module
 from phys4d.sim.engines import ENGINES
+from phys4d.sim.engines.elastic import build, kernels
 from phys4d.sim.engines.elastic import energy as energies
 from phys4d.sim.engines.elastic.build import AMBIENT, volume_of
 from phys4d.sim.engines.elastic.system import FREE_INTERVAL, INTERVAL, System
@@ -23,7 +26,13 @@ from phys4d.sim.motion import Motion, Surface
 from phys4d.sim.scene import Cloth, Inflatable, SceneSpec, Solid
 from phys4d.sim.skins import finer
 
-MODULE = "phys4d.sim.engines.elastic.kernels"
+
+@functools.cache
+def load_kernels() -> None:
+    """Compile the kernels, once for a machine and a version; later they come from Warp's cache."""
+    for module in (build, kernels):
+        load_module(module.__name__, what="the engine of elastic bodies")
+
 
 
 @ENGINES.register("elastic")
@@ -35,6 +44,7 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     the volume [m^3] of what is closed, the pressure [Pa] of a gas; and what it touches, with how much force [N] and
     over how large an area [m^2]. Energy and momentum are those of everything.
     """
+    load_kernels()
     free = any(body.free for body in spec.bodies)
     substeps = math.ceil(1 / (fps * (FREE_INTERVAL if free else INTERVAL)))
     system = System(spec, 1 / (fps * substeps))
@@ -178,6 +188,6 @@ def _constants(each: Cloth | Solid | Inflatable) -> dict[str, float]:
             keys = ("thickness", "stretch_stiffness", "shear_stiffness", "bending_stiffness")
             return dict(zip(keys, (each.thickness, each.stretch, each.shear, each.bending)))
         case Solid():
-            return {"young": each.young, "poisson": each.poisson, "lag": each.lag}
+            return {key: getattr(each, key) for key in ("young", "poisson", "loss", "relaxation")}
         case Inflatable():
             return {"thickness": each.thickness, "young": each.young, "valve": each.valve, "pump": each.pump}

@@ -60,8 +60,9 @@ class Bending:
 class Cells:
     """Cubes of a solid, eight nodes each. edge [m]; share: how much of the cube is filled.
 
-    lame: the parameters (lambda, mu) [Pa]; warp: stiffness against bending of one cell [N/m].
-    axial, shear: Green's strain of the last substep; viscosity as of `Membranes`.
+    lame: the parameters (lambda, mu) [Pa]; warp: stiffness against bending of one cell [N/m], viscosity: how long
+    that lags [s]. loss: by how much the solid is stiffer against what is sudden; relaxation: how long that lasts [s].
+    axial, shear: Green's strain that has come to rest.
     """
 
     count: wp.int32
@@ -71,6 +72,8 @@ class Cells:
     lame: wp.array(dtype=wp.vec2)
     warp: wp.array(dtype=wp.float32)
     viscosity: wp.array(dtype=wp.float32)
+    loss: wp.array(dtype=wp.float32)
+    relaxation: wp.array(dtype=wp.float32)
     axial: wp.array(dtype=wp.vec3)
     shear: wp.array(dtype=wp.vec3)
 

@@ -35,7 +35,7 @@ class Part:
     """One elastic body. All arrays are numpy's; node numbers are its own, from 0 on.
 
     place, speed: (N,3); mass, weight: (N,) what is moved and what is pulled down [kg]. triangles: (F,3), with inverse (F,2,2), area (F,), stiffness (F,4), viscosity.
-    bending: (N,N) sparse, or None; lag of it. cells: (C,8) with edge, share (C,), lame, warp, viscosity.
+    bending: (N,N) sparse, or None; lag of it. cells: (C,8) with edge, share (C,), lame, warp, viscosity, loss, relaxation.
     skin_faces: of what is seen; skin_rest: (P,3) in the material's axes. parents, weights: (P,8) the nodes that
     carry each vertex of the skin. step: the longest stable one [s]; bending_rate: highest frequency of bending
     [rad/s].
@@ -66,6 +66,8 @@ class Part:
     share: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     lame: tuple[float, float] = (0.0, 0.0)
     warp: float = 0.0
+    loss: float = 0.0
+    relaxation: float = 1.0
     glued: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, int))
 
 
@@ -121,15 +123,17 @@ def inflatable_part(thing: Inflatable) -> Part:
     heavy, nu = thing.material.density * thing.thickness, POISSON_OF_SKIN
     firm = thing.young * thing.thickness / (1 - nu**2)
     stiffness = np.array([firm, firm, nu * firm, firm * (1 - nu) / 2])
-    # A skin under tension is stiff across itself too.
-    tension = thing.pressure * float(np.ptp(rest, axis=0).max()) / 2 + thing.pump_limit * bool(thing.pump) * 0.2
+    # Under tension a skin is stiff across itself too, and St. Venant's stiffens along.
+    pressure = max(thing.pressure, thing.pump_limit if thing.pump else 0.0)
+    tension = pressure * float(np.ptp(rest, axis=0).max()) / 2
     weight, areas = _lumped(faces, area, len(rest), heavy)
     # The air within moves along, and half as much without (of a sphere, exactly).
     volume = max(volume_of(rest, faces), 1e-4)
     moved = heavy + 1.5 * AIR * volume / area.sum()
     mass = weight * moved / heavy
     breathing = AMBIENT / volume * area.sum() / moved
-    fast = math.sqrt(_membrane_rate(inverse, stiffness + (tension, tension, 0, 0), moved) ** 2 + breathing)
+    taut = stiffness * (1 + 2 * tension / firm) + (tension, tension, 0, 0)
+    fast = math.sqrt(_membrane_rate(inverse, taut, moved) ** 2 + breathing)
     bending = thing.bending * bending_matrix(rest, faces)
     return Part(
         place=rotate(np.array(thing.rotation), rest) + thing.position,
@@ -185,8 +189,10 @@ def solid_part(thing: Solid) -> Part:
         lame=lame,
         # Pure bending of one cell, exactly: its energy is 2/3 E a q^2 in the amplitude q of the mode.
         warp=4 / 3 * e * lattice.edge,
-        viscosity=thing.lag,
-        step=_stable(fast, thing.lag),
+        viscosity=0.2 / fast,
+        loss=thing.loss,
+        relaxation=thing.relaxation,
+        step=_stable(fast * math.sqrt(1 + thing.loss), 0.2 / fast),
         glued=np.unique(low[:, :4]) if thing.glued else np.empty(0, int),
     )
 

@@ -64,7 +64,8 @@ def stretch(nodes: Nodes, m: Membranes, step: float):
 @wp.func
 def deform(nodes: Nodes, cells: Cells, step: float):
     """A neo-Hookean solid that survives inversion (Smith, de Goes and Kim, 2018), one point a cell, with stiffness
-    against the modes that this point does not see (Flanagan and Belytschko, 1981)."""
+    against the modes that this point does not see (Flanagan and Belytschko, 1981). What is lost follows the standard
+    linear solid of Zener: a second spring that gives way within the time of relaxation."""
     for e in range(cells.count):
         edge = cells.edge[e]
         share = cells.share[e]
@@ -94,13 +95,16 @@ def deform(nodes: Nodes, cells: Cells, step: float):
         gx = scale * gx
         gy = scale * gy
         gz = scale * gz
-        # Strain and its rate.
+        # Strain, and how much of it is too new to have come to rest.
         axial = 0.5 * wp.vec3(wp.dot(gx, gx) - 1.0, wp.dot(gy, gy) - 1.0, wp.dot(gz, gz) - 1.0)
         shear = 0.5 * wp.vec3(wp.dot(gy, gz), wp.dot(gx, gz), wp.dot(gx, gy))
-        da = (late / step) * (axial - cells.axial[e])
-        ds = (late / step) * (shear - cells.shear[e])
-        cells.axial[e] = axial
-        cells.shear[e] = shear
+        da = axial - cells.axial[e]
+        ds = shear - cells.shear[e]
+        rests = step / cells.relaxation[e]
+        cells.axial[e] = cells.axial[e] + rests * da
+        cells.shear[e] = cells.shear[e] + rests * ds
+        da = cells.loss[e] * da
+        ds = cells.loss[e] * ds
         lam = cells.lame[e][0]
         mu = cells.lame[e][1]
         cx = wp.cross(gy, gz)
@@ -137,7 +141,9 @@ def deform(nodes: Nodes, cells: Cells, step: float):
 
 @wp.func
 def inflate(nodes: Nodes, m: Membranes, gases: Gases, step: float):
-    """An ideal gas at constant temperature, p V = n R T, pushes on the triangles that close it."""
+    """An ideal gas at constant temperature, p V = n R T, pushes on the triangles that close it; returns the work of
+    pumps [J], by which the gas can do more against the air around."""
+    pumped = float(0.0)
     for g in range(gases.count):
         gases.volume[g] = 0.0
     for e in range(m.count):
@@ -154,8 +160,10 @@ def inflate(nodes: Nodes, m: Membranes, gases: Gases, step: float):
         # A pump brings what its curve allows; a valve lets out by Bernoulli's speed.
         bring = gases.source[g] * wp.max(1.0 - gauge / gases.limit[g], 0.0)
         leak = gases.valve[g] * wp.sqrt(2.0 * wp.max(gauge, 0.0) / _AIR)
-        gases.amount[g] = gases.amount[g] + step * (_AMBIENT + gauge) * (bring - leak)
+        absolute = _AMBIENT + gauge
+        gases.amount[g] = gases.amount[g] + step * absolute * (bring - leak)
         gases.pressure[g] = gauge
+        pumped += step * absolute * bring * wp.log(absolute / _AMBIENT)
     for e in range(m.count):
         g = m.gas[e]
         if g >= 0:
@@ -167,6 +175,7 @@ def inflate(nodes: Nodes, m: Membranes, gases: Gases, step: float):
             nodes.fast[i] = nodes.fast[i] + push
             nodes.fast[j] = nodes.fast[j] + push
             nodes.fast[k] = nodes.fast[k] + push
+    return pumped
 
 
 @wp.func
@@ -309,10 +318,12 @@ def advance(
     rate: float,
     work: wp.array(dtype=wp.float32),
 ):
-    """Take `substeps` of length `step`. calm: a damping by mass [1/s], with which shapes settle before a scene."""
+    """Take `substeps` of length `step`. calm: a damping by mass [1/s], with which shapes settle before a scene.
+    work: of the air around and of pumps [J]."""
     bend(nodes, bending)
     power = blow(nodes, membranes, wind, drag)
-    work[0] = work[0] + power * step * float(substeps)
+    work[0] = power * step * float(substeps)
+    work[1] = 0.0
     for k in range(substeps):
         ahead = step * float(k)
         for i in range(nodes.count):
@@ -323,7 +334,7 @@ def advance(
         stretch(nodes, membranes, step)
         deform(nodes, cells, step)
         if gases.count > 0:
-            inflate(nodes, membranes, gases, step)
+            work[1] = work[1] + inflate(nodes, membranes, gases, step)
         touch(nodes, points, colliders, bodies, near, step, ahead, rate)
         if near.counts[1] > 0:
             meet(nodes, near, apart, friction, step, rate)

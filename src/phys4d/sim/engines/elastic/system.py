@@ -65,7 +65,7 @@ class System:
             self._near.counts = wp.zeros(2, dtype=wp.int32)
             self._near.touching = wp.zeros(MOST_PAIRS, dtype=wp.vec2i)
             self._near.meeting = wp.zeros(MOST_PAIRS, dtype=wp.vec2i)
-            self._work: Any = wp.zeros(1, dtype=wp.float32)
+            self._work: Any = wp.zeros(2, dtype=wp.float32)
             self._folding = self._upload_folding()
         self.place, self.speed = self._nodes.place.numpy(), self._nodes.speed.numpy()
         self.volume, self.pressure = self._gases.volume.numpy(), self._gases.pressure.numpy()
@@ -123,9 +123,9 @@ class System:
             self.substeps, self._apart, 0.4, min(CONTACT_RATE, CONTACT_STEP / self.step), self._work,
         ]  # fmt: skip
         wp.launch(kernels.advance, 1, inputs, device="cpu")
-        if self.spec.wind:
-            self.work += float(self._work.numpy()[0])
-        self._work.zero_()
+        of_air, of_pumps = self._work.numpy()
+        # Air that stands still only brakes.
+        self.work += float(of_pumps) + (float(of_air) if self.spec.wind else 0.0)
 
     def _read(self, model: Model, data: Any) -> None:
         """Where the rigid bodies are, as of now."""
@@ -170,11 +170,16 @@ class System:
         kept = valve.copy(), source.copy()
         valve[:], source[:] = 0, 0
         self.speed[:] = 0
-        targets = np.array([self.spec.elastics[k].pressure for k in blown])  # type: ignore[union-attr]
-        for _ in range(round(SETTLE / self.interval)):
+        things = [each for each in self.spec.elastics if isinstance(each, Inflatable)]
+        targets = np.array([each.pressure for each in things])
+        counted = np.array([each.litres is not None for each in things])
+        held = np.array([AMBIENT * (each.litres or 0.0) / 1000 for each in things])
+        first, steps = self.amount.copy(), round(SETTLE / self.interval)
+        for k in range(steps):
             self._launch((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), CALM)
-            # Held at the pressure asked for, whatever the volume does.
-            self.amount[:] = (AMBIENT + targets) * self.volume
+            # Held at the pressure asked for, whatever the volume does; or filled little by little.
+            filled = first + (held - first) * min(1.0, 1.5 * k / steps)
+            self.amount[:] = np.where(counted, filled, (AMBIENT + targets) * self.volume)
         for k in blown:
             rows = slice(self.first[k], self.first[k + 1])
             lift = before[rows].min(0)[2] - self.place[rows].min(0)[2]
@@ -261,7 +266,8 @@ class System:
         made.share = _floats(np.concatenate([p.share for p in self.parts]))
         lame = np.repeat(np.array([p.lame for p in self.parts], dtype=np.float32), counts, axis=0)
         made.lame = wp.array(lame, dtype=wp.vec2)
-        made.viscosity = _floats(np.repeat([p.viscosity for p in self.parts], counts))
+        for name in ("viscosity", "loss", "relaxation"):
+            setattr(made, name, _floats(np.repeat([getattr(p, name) for p in self.parts], counts)))
         made.axial, made.shear = (wp.zeros(made.count, dtype=wp.vec3) for _ in range(2))
         return made
 
