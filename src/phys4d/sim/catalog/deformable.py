@@ -138,14 +138,14 @@ def soft_squeezed(draw: Draw) -> Layout:
 def weight_on_pillow(draw: Draw) -> Layout:
     stuff, above = draw.choice(("down", "foam")), draw.uniform(0.01, 0.05)
     long, tall = draw.uniform(0.46, 0.58), draw.uniform(0.15, 0.2)
-    radius, high = draw.uniform(0.055, 0.07), draw.uniform(0.02, 0.03)
+    radius, high = draw.uniform(0.05, 0.06), draw.uniform(0.035, 0.045)
     mass = 7200 * math.pi * radius**2 * high
     pillow = solid_of(
         draw, "pillow", Pillow((long, draw.uniform(0.8, 1.0) * long, tall)), stuff, tall / 6,
         position=(0.0, 0.0, tall / 2 + 0.001),
     )  # fmt: skip
     if stuff == "foam":
-        pillow = dataclasses.replace(pillow, young=float(f"{draw.uniform(8e3, 1.4e4):.2g}"))
+        pillow = dataclasses.replace(pillow, young=float(f"{draw.uniform(1.2e4, 2e4):.2g}"))
     place = (draw.uniform(-0.015, 0.015), draw.uniform(-0.015, 0.015), tall + above + high / 2)
     weight = draw.shaped("weight", Cylinder(radius, high), "iron", 0.3, position=place)
     facts = {"mass": mass, "stuff": stuff, "above": above, "young": pillow.young}

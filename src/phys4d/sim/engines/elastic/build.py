@@ -26,6 +26,8 @@ POISSON_OF_SKIN = 0.45
 CLOTH_SKIN, THIN_SKIN, SOLID_SKIN = 0.005, 0.003, 0.001
 """How far off other things the surfaces of cloths, inflatables and solids keep [m]: what is between two nodes must
 not cut an edge that they go round."""
+LONGEST_STEP = 2.5e-4
+"""Of solids [s]: with longer ones contacts, as firm as a step allows, would be softer than what they push on."""
 SAFETY = 0.6
 """Share of the longest stable step that is taken: things stiffen as they are pressed."""
 
@@ -192,7 +194,7 @@ def solid_part(thing: Solid) -> Part:
         viscosity=0.2 / fast,
         loss=thing.loss,
         relaxation=thing.relaxation,
-        step=_stable(fast * math.sqrt(1 + thing.loss), 0.2 / fast),
+        step=min(_stable(fast * math.sqrt(1 + thing.loss), 0.2 / fast), LONGEST_STEP),
         glued=np.unique(low[:, :4]) if thing.glued else np.empty(0, int),
     )
 

@@ -25,7 +25,7 @@ from phys4d.sim.scene import Cloth, Inflatable, SceneSpec, Solid, contact_of
 
 INTERVAL, FREE_INTERVAL = 8e-4, 4e-4
 """Longest time between two looks at the rigid bodies [s], where none and where some are free."""
-CONTACT_RATE, CONTACT_STEP = 3000.0, 0.4
+CONTACT_RATE, CONTACT_STEP = 3000.0, 0.6
 """Angular frequency of a contact of the mass of its point [rad/s], an impact at 3 m/s sinks in by 1 mm; and the most
 of it times a step."""
 LOOK, MARGIN = 4e-3, 0.03
