@@ -122,11 +122,12 @@ def soft_squeezed(draw: Draw) -> Layout:
             skin = Turned(tuple(rounded_profile(0.4 * size, size, 0.1 * size)), 48)
     thick = 0.03
     floor_plate = draw.block("bed", (0.5, 0.5, thick), plate_stuff, position=(0, 0, thick / 2), free=False)
-    soft = solid_of(draw, shape, skin, stuff, size / 9, position=(0.0, 0.0, thick + size / 2 + 0.001))
+    young = float(f"{draw.uniform(1e4, 5e4):.2g}")
+    soft = solid_of(draw, shape, skin, stuff, size / 9, young=young, position=(0.0, 0.0, thick + size / 2 + 0.001))
     # A strong motor: it goes at its speed whatever the soft thing answers, until it meets its stop.
     top = thick + size + 0.004 + thick / 2
     mass = 0.5 * 0.5 * thick * 2000
-    motor = Motor(effort=4000 * speed + mass * 9.81, damping=4000.0)
+    motor = Motor(effort=4e4 * speed - mass * 9.81, damping=4e4)
     slide = Joint("slide", (0, 0, top), axis=(0, 0, -1), motor=motor, limits=(0.0, way), restitution=0.0)
     press = draw.block("press", (0.5, 0.5, thick), plate_stuff, position=(0, 0, top), joint=slide)
     press = dataclasses.replace(press, material=dataclasses.replace(press.material, name="press", density=2000.0))

@@ -7,7 +7,6 @@ as short as their own sound needs. docs/simulation.md says why.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from phys4d.sim.engines import ENGINES
 from phys4d.sim.engines.elastic import build, kernels
 from phys4d.sim.engines.elastic import energy as energies
 from phys4d.sim.engines.elastic.build import AMBIENT, volume_of
-from phys4d.sim.engines.elastic.system import FREE_INTERVAL, INTERVAL, System
+from phys4d.sim.engines.elastic.system import System
 from phys4d.sim.engines.mujoco import carry, state_of
 from phys4d.sim.engines.mujoco.soundness import check_energy, check_places
 from phys4d.sim.engines.mujoco.surfaces import surfaces_of
@@ -45,11 +44,9 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     over how large an area [m^2]. Energy and momentum are those of everything.
     """
     load_kernels()
-    free = any(body.free for body in spec.bodies)
-    substeps = math.ceil(1 / (fps * (FREE_INTERVAL if free else INTERVAL)))
-    system = System(spec, 1 / (fps * substeps))
+    system = System(spec, fps)
     recorder = Recorder(system)
-    record, model, _, touches = carry(spec, frames, fps, substeps, recorder)
+    record, model, _, touches = carry(spec, frames, fps, system.intervals, recorder)
     state = state_of(spec, model, record, touches)
     gained = np.array(record["work"]) + recorder.of("work")
     total = np.array(record["energy"]) + recorder.of("energy")

@@ -93,7 +93,7 @@ def cloth_part(cloth: Cloth) -> Part:
     stiffness = np.array([cloth.stretch, cloth.stretch, 0.1 * cloth.stretch, cloth.shear])
     fast = _membrane_rate(inverse, stiffness, heavy)
     mass, areas = _lumped(faces, area, len(rest), heavy)
-    bending = cloth.bending * bending_matrix(rest, faces)
+    bending = cloth.bending * plate_matrix(rows, columns, cloth.spacing)
     return Part(
         place=np.array(cloth.start, dtype=float),
         speed=np.zeros((len(rest), 3)),
@@ -136,7 +136,7 @@ def inflatable_part(thing: Inflatable) -> Part:
     breathing = AMBIENT / volume * area.sum() / moved
     taut = stiffness * (1 + 2 * tension / firm) + (tension, tension, 0, 0)
     fast = math.sqrt(_membrane_rate(inverse, taut, moved) ** 2 + breathing)
-    bending = thing.bending * bending_matrix(rest, faces)
+    bending = thing.bending * skin_matrix(rest, faces)
     return Part(
         place=rotate(np.array(thing.rotation), rest) + thing.position,
         speed=np.array(thing.velocity) + np.cross(thing.spin, rotate(np.array(thing.rotation), rest)),
@@ -169,6 +169,12 @@ def solid_part(thing: Solid) -> Part:
     np.add.at(mass, lattice.cells.reshape(-1), np.repeat(density * lattice.share * lattice.edge**3 / 8, 8))
     fast = 2 * math.sqrt((3 * lame[0] + 2 * lame[1]) / density) / lattice.edge
     areas = _lumped(skin.faces, _areas(skin), len(skin.vertices), 1.0)[1]
+    # What a contact pushes at a point: half a cell below it; and at a node not more than there is.
+    pushed = 0.5 * density * lattice.edge * areas
+    weights = np.abs(lattice.weights)
+    load = np.bincount(lattice.parents.reshape(-1), (weights * pushed[:, None]).reshape(-1), len(mass))
+    room = np.minimum(1.0, mass / np.maximum(load, 1e-12))[lattice.parents]
+    pushed = pushed * np.where(weights > 0.02, room, 1.0).min(axis=1)
     turn = np.array(thing.rotation)
     arms = rotate(turn, lattice.nodes)
     low = lattice.cells[lattice.nodes[lattice.cells][:, 0, 2] < lattice.nodes[:, 2].min() + 1e-9]
@@ -181,8 +187,7 @@ def solid_part(thing: Solid) -> Part:
         skin_faces=skin.faces,
         parents=lattice.parents,
         weights=lattice.weights,
-        # What a contact pushes there: half a cell below it.
-        point_mass=0.5 * density * lattice.edge * areas,
+        point_mass=pushed,
         point_area=areas,
         skin=SOLID_SKIN,
         cells=lattice.cells,
@@ -199,28 +204,54 @@ def solid_part(thing: Solid) -> Part:
     )
 
 
-def bending_matrix(rest: np.ndarray, faces: np.ndarray) -> sp.csr_matrix:
-    """(N,N): x . B x / 2 is the bending energy of a plate of stiffness 1 (Wardetzky et al., Discrete quadratic
-    curvature energies, 2007), exact for what was flat and is not stretched."""
-    corner = faces[:, [[1, 2, 0], [2, 0, 1], [0, 1, 2]]].reshape(-1, 3)  # edge, and the corner opposite
-    key = np.sort(corner[:, :2], axis=1)
-    order = np.lexsort((key[:, 1], key[:, 0]))
-    same = (key[order[1:]] == key[order[:-1]]).all(axis=1)
-    one, two = corner[order[:-1][same]], corner[order[1:][same]]
-    a, b, c, d = one[:, 0], one[:, 1], one[:, 2], two[:, 2]
-    x0, x1, x2, x3 = (rest[n] for n in (a, b, c, d))
+def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
+    """(N,N) of a grid: x . B x / 2 is the bending energy of a plate of stiffness 1 and of Poisson's ratio 0, half the
+    integral of the squares of all second derivatives of its places. Quadratic, as threads hardly stretch (Bergou et
+    al., 2006); unlike the square of the Laplacian alone it lets no narrow strip bend for nothing into a saddle."""
 
-    def cotangent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return (u * v).sum(1) / np.maximum(np.linalg.norm(np.cross(u, v), axis=1), 1e-12)
+    def second(n: int) -> tuple[sp.csr_matrix, np.ndarray]:
+        """Second differences, and the length of the grid that each stands for, in steps."""
+        made = sp.csr_matrix(sp.diags([1.0, -2.0, 1.0], [0, 1, 2], (n - 2, n)))
+        share = np.ones(n - 2)
+        share[0] += 0.5
+        share[-1] += 0.5
+        return made, share
 
-    c0c, c0d = cotangent(x1 - x0, x2 - x0), cotangent(x1 - x0, x3 - x0)
-    c1c, c1d = cotangent(x0 - x1, x2 - x1), cotangent(x0 - x1, x3 - x1)
-    k = np.stack([c1c + c1d, c0c + c0d, -c0c - c1c, -c0d - c1d], axis=1)
-    areas = (np.linalg.norm(np.cross(x1 - x0, x2 - x0), axis=1) + np.linalg.norm(np.cross(x1 - x0, x3 - x0), axis=1)) / 2
-    local = 3 / areas[:, None, None] * k[:, :, None] * k[:, None, :]
-    nodes = np.stack([a, b, c, d], axis=1)
-    rows, columns = np.repeat(nodes, 4, axis=1).reshape(-1), np.tile(nodes, (1, 4)).reshape(-1)
-    return sp.csr_matrix((local.reshape(-1), (rows, columns)), (len(rest), len(rest)))
+    def ends(n: int) -> np.ndarray:
+        share = np.ones(n)
+        share[[0, -1]] = 0.5
+        return share
+
+    def first(n: int) -> sp.csr_matrix:
+        return sp.csr_matrix(sp.diags([-1.0, 1.0], [0, 1], (n - 1, n)))
+
+    (down, long), (over, wide) = second(rows), second(columns)
+    made = sp.kron(down.T @ sp.diags(long) @ down, sp.diags(ends(columns)))
+    made = made + sp.kron(sp.diags(ends(rows)), over.T @ sp.diags(wide) @ over)
+    mixed = sp.kron(first(rows), first(columns))
+    return sp.csr_matrix((made + 2 * mixed.T @ mixed) / spacing**2)
+
+
+def skin_matrix(rest: np.ndarray, faces: np.ndarray) -> sp.csr_matrix:
+    """(N,N) of a closed skin: half the integral of the square of the Laplacian, by cotangents and Voronoi's areas."""
+    count = len(rest)
+    rows, columns, values = [], [], []
+    area, least = np.zeros(count), np.zeros(count)
+    for k in range(3):
+        a, b, c = faces[:, k], faces[:, (k + 1) % 3], faces[:, (k + 2) % 3]
+        u, v = rest[b] - rest[a], rest[c] - rest[a]
+        twice = np.linalg.norm(np.cross(u, v), axis=1)
+        half = (u * v).sum(1) / np.maximum(twice, 1e-12) / 2
+        rows += [b, c, b, c]
+        columns += [c, b, b, c]
+        values += [half, half, -half, -half]
+        # Voronoi's share of the triangle, at the two nodes of the side across from the angle.
+        share = half * ((rest[c] - rest[b]) ** 2).sum(1) / 4
+        np.add.at(area, b, share)
+        np.add.at(area, c, share)
+        np.add.at(least, a, twice / 30)
+    laplacian = sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count,) * 2)
+    return sp.csr_matrix(laplacian.T @ sp.diags(1 / np.maximum(area, least)) @ laplacian)
 
 
 @dataclasses.dataclass(frozen=True)

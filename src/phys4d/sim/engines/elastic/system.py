@@ -43,18 +43,22 @@ nodes through."""
 class System:
     """Elastic bodies, their contacts, and their record. Places of nodes are arrays shared with the kernels."""
 
-    def __init__(self, spec: SceneSpec, interval: float) -> None:
-        """interval: between two looks at the rigid bodies [s], a whole number of substeps."""
-        self.spec, self.interval = spec, interval
+    def __init__(self, spec: SceneSpec, fps: float) -> None:
+        self.spec = spec
         self.parts = [part_of(each) for each in spec.elastics]
+        longest = FREE_INTERVAL if any(body.free for body in spec.bodies) else INTERVAL
+        bending = max(p.bending_rate for p in self.parts)
+        if bending:
+            # Once in an interval bending kicks: that must be often enough.
+            longest = min(longest, 0.8 / bending)
+        self.intervals = math.ceil(1 / (fps * longest))
+        """Looks at the rigid bodies in a frame."""
+        interval = self.interval = 1 / (fps * self.intervals)
         self.first = np.cumsum([0, *(len(p.mass) for p in self.parts)])
         self.first_point = np.cumsum([0, *(len(p.skin_rest) for p in self.parts)])
         shortest = min(p.step for p in self.parts)
-        bending = max(p.bending_rate for p in self.parts)
         self.substeps = max(1, math.ceil(interval / shortest))
         self.step = interval / self.substeps
-        if bending * interval > 1:
-            raise ValueError(f"bending of {bending:.3g} rad/s is too stiff for an interval of {interval:.3g} s")
         self.time = 0.0
         with wp.ScopedDevice("cpu"):
             self._nodes, self._membranes = self._upload_nodes(), self._upload_membranes()
@@ -113,6 +117,14 @@ class System:
         """(N,3) places [m] and speeds [m/s] of the nodes of one elastic body."""
         rows = slice(self.first[index], self.first[index + 1])
         return self.place[rows].astype(float), self.speed[rows].astype(float)
+
+    def relax(self, seconds: float, calm: float = CALM) -> None:
+        """Go on for so long with a damping by mass [1/s], rigid bodies standing still: toward rest."""
+        for _ in range(round(seconds / self.interval)):
+            if self._looked < 0 or self.time - self._looked >= LOOK - 1e-9:
+                self._look()
+            self._launch(self.spec.gravity, (0.0, 0.0, 0.0), calm)
+            self.time += self.interval
 
     def _launch(self, gravity: Sequence[float], wind: Sequence[float], calm: float) -> None:
         for view in self._views.values():
@@ -320,9 +332,13 @@ class System:
     def _upload_bodies(self) -> Any:
         made, count = arrays.Bodies(), len(self.spec.bodies)
         made.count = count
-        for name in ("place", "middle", "speed", "spin", "force", "torque"):
+        bodies = self.spec.bodies
+        for name in ("place", "middle"):
+            setattr(made, name, _vectors(np.array([body.position for body in bodies])))
+        for name in ("speed", "spin", "force", "torque"):
             setattr(made, name, wp.zeros(count, dtype=wp.vec3))
-        made.turn = wp.zeros(count, dtype=wp.mat33)
+        turns = matrices(np.array([body.rotation for body in bodies], dtype=float).reshape(-1, 4))
+        made.turn = wp.array(turns.astype(np.float32), dtype=wp.mat33)
         for name in ("push", "patch"):
             setattr(made, name, wp.zeros(count * len(self.spec.elastics), dtype=wp.float32))
         self._poses = {k: getattr(made, k).numpy() for k in ("place", "turn", "middle", "speed", "spin")}
@@ -344,8 +360,9 @@ class System:
 
 
 def _ring(restitution: float) -> float:
-    """Damping ratio of a spring and damper that bounces by that restitution."""
-    log = math.log(max(restitution, 1e-3))
+    """Damping ratio of a spring and damper that bounces by that restitution; not less than 0.2, which the longest
+    steps ask for."""
+    log = math.log(max(restitution, 0.2))
     return -log / math.hypot(math.pi, log)
 
 
