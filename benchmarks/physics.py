@@ -2,7 +2,8 @@
 
     python benchmarks/physics.py
 
-Prints what mechanics says, what MuJoCo with phys4d's contacts gives, and the error.
+Prints what mechanics says, what the engines give (MuJoCo with phys4d's contacts; that of elastic bodies), and the
+error.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import elastic
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ellipk, j0, jn_zeros
@@ -196,6 +198,7 @@ def main() -> None:
     rows.append(("energy of a double pendulum after 5 s [J]", *double_pendulum()))
     rows += [(f"precession of a top, {w} rad/s [rad/s]", *precession(w)) for w in (60, 120)]
     rows += [("period of a hanging chain [s]", *chain()), ("sag of a catenary [m]", *catenary())]
+    rows += elastic.rows()
     print(f"{'':52}{'textbook':>10}{'simulated':>11}{'error':>9}")
     for what, expected, found in rows:
         print(f"{what:52}{expected:10.4f}{found:11.4f}{100 * (found / expected - 1):8.2f}%")

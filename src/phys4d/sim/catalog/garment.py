@@ -66,7 +66,7 @@ def cloth_slides_off_table(draw: Draw) -> Layout:
     start, step = sheet((side * long * (share - 0.5), 0.0, tall + 0.006), (1, 0, 0), (0, 1, 0), (long, wide), SPACING)
     cloth = cloth_of(draw, "cloth", stuff, start, step)
     facts = {"cloth": stuff, "table": table_stuff, "over": 100 * share, "size": long}
-    return Layout((table,), facts, from_side((-35, 35), (10, 26)), elastics=(cloth,))
+    return Layout((table,), facts, from_side((-35, 35), (16, 34)), elastics=(cloth,))
 
 
 @scene(
@@ -190,9 +190,9 @@ def ball_into_hammock(draw: Draw) -> Layout:
     height = round(tall - depth + 2 * r + above, 4)
     ball = moved(ball, (side * draw.uniform(0.0, 0.15) * span, draw.uniform(-0.03, 0.03), height))
     mass = ball.material.density * 4 / 3 * math.pi * r**3
-    bars = [Part(Cylinder(0.012, wide + 0.06), (s * span / 2, 0.0, tall), LYING) for s in (-1, 1)]
+    bars = [Part(Cylinder(0.018, wide + 0.09), (s * span / 2, 0.0, tall), LYING) for s in (-1, 1)]
     legs = [
-        Part(Box((0.03, 0.03, tall)), (a * (span / 2 + 0.01), b * (wide / 2 + 0.03), tall / 2))
+        Part(Box((0.045, 0.045, tall)), (a * (span / 2 + 0.01), b * (wide / 2 + 0.045), tall / 2))
         for a in (-1, 1)
         for b in (-1, 1)
     ]

@@ -190,9 +190,10 @@ def bend(nodes: Nodes, bending: Bending):
 
 
 @wp.func
-def blow(nodes: Nodes, m: Membranes, wind: wp.vec3, drag: float):
-    """Drag of panels in a wind; returns the force's power on what it blows at [W]."""
-    power = float(0.0)
+def blow(nodes: Nodes, m: Membranes, wind: wp.vec3, drag: float, interval: float):
+    """Drag of panels in a wind; returns the work of its kick on what it blows at [J]."""
+    for i in range(nodes.count):
+        nodes.fast[i] = wp.vec3(0.0, 0.0, 0.0)
     for e in range(m.count):
         i = m.corners[3 * e]
         j = m.corners[3 * e + 1]
@@ -201,16 +202,24 @@ def blow(nodes: Nodes, m: Membranes, wind: wp.vec3, drag: float):
         across = wp.cross(nodes.place[j] - a, nodes.place[k] - a)
         twice = wp.length(across)
         speed = (nodes.speed[i] + nodes.speed[j] + nodes.speed[k]) / 3.0
-        past = wind - speed
         normal = across / wp.max(twice, 1.0e-12)
-        against = wp.dot(past, normal)
+        against = wp.dot(wind - speed, normal)
         # Half the density, of half of `twice`, a third for each corner.
         push = (_AIR * drag * twice / 12.0 * wp.abs(against) * against) * normal
-        nodes.slow[i] = nodes.slow[i] + push
-        nodes.slow[j] = nodes.slow[j] + push
-        nodes.slow[k] = nodes.slow[k] + push
-        power += 3.0 * wp.dot(push, speed)
-    return power
+        nodes.fast[i] = nodes.fast[i] + push
+        nodes.fast[j] = nodes.fast[j] + push
+        nodes.fast[k] = nodes.fast[k] + push
+    work = float(0.0)
+    for i in range(nodes.count):
+        air = nodes.fast[i]
+        slow = nodes.slow[i] + air
+        nodes.slow[i] = slow
+        speed = nodes.speed[i]
+        if nodes.held[i] == _LOOSE:
+            # The mean of the speeds before and after the kick.
+            speed += (0.5 * interval / nodes.mass[i]) * slow
+        work += interval * wp.dot(air, speed)
+    return work
 
 
 @wp.func
@@ -321,8 +330,7 @@ def advance(
     """Take `substeps` of length `step`. calm: a damping by mass [1/s], with which shapes settle before a scene.
     work: of the air around and of pumps [J]."""
     bend(nodes, bending)
-    power = blow(nodes, membranes, wind, drag)
-    work[0] = power * step * float(substeps)
+    work[0] = blow(nodes, membranes, wind, drag, step * float(substeps))
     work[1] = 0.0
     for k in range(substeps):
         ahead = step * float(k)
