@@ -82,4 +82,4 @@ def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G, rope
 def frames_of(name: str) -> tuple[int, float]:
     """How many frames of a row to look at, and how many a second: of elastic bodies, which take long, always the
     same, so that they run once."""
-    return (33, 24.0) if SCENES[name].engine == "elastic" else (17, 12.0)
+    return (17, 24.0) if SCENES[name].engine == "elastic" else (17, 12.0)
