@@ -69,7 +69,7 @@ class Pillow:
     spacing: float = 0.02
 
     def pieces(self) -> list[Piece]:
-        count = round(max(self.size[:2]) / self.spacing)
+        count = _even(max(self.size[:2]) / self.spacing)
         side = np.linspace(-1, 1, count + 1)
         x, y = (a.reshape(-1) for a in np.meshgrid(side, side, indexing="ij"))
         # Corners stand out, sides are drawn in a little, as the stuffing pulls on the seam.
@@ -91,7 +91,7 @@ class Sleeve:
     gap: float = 0.012
 
     def pieces(self) -> list[Piece]:
-        count = round(max(self.size) / self.spacing)
+        count = _even(max(self.size) / self.spacing)
         side = np.linspace(-1, 1, count + 1)
         x, y = (a.reshape(-1) for a in np.meshgrid(side, side, indexing="ij"))
         flat = np.column_stack([x * self.size[0] / 2, y * self.size[1] / 2])
@@ -201,6 +201,11 @@ def _from_cube(counts: tuple[int, int, int], place: Callable[[np.ndarray], np.nd
             faces.append((quads if side > 0 else quads[:, ::-1]) + start)
             start += u.size
     return welded(place(np.concatenate(vertices)), np.concatenate(faces))
+
+
+def _even(count: float) -> int:
+    """Cells along the side of two sheets: with an even number, no diagonal cuts off a corner, where both would meet."""
+    return 2 * max(2, round(count / 2))
 
 
 def _two_sheets(flat: np.ndarray, thick: np.ndarray, count: int) -> Piece:

@@ -101,7 +101,7 @@ class Points:
     """Points of surfaces that touch things. Each is a mean of up to eight nodes.
 
     mass: what a contact pushes there [kg]; skin: how far off other things it keeps [m]; owner: of which elastic
-    body. area [m^2].
+    body. touched: the body that each touched in this interval, or -1.
     """
 
     count: wp.int32
@@ -109,9 +109,9 @@ class Points:
     weights: wp.array(dtype=wp.float32)
     parents: wp.array(dtype=wp.int32)
     mass: wp.array(dtype=wp.float32)
-    area: wp.array(dtype=wp.float32)
     skin: wp.array(dtype=wp.float32)
     owner: wp.array(dtype=wp.int32)
+    touched: wp.array(dtype=wp.int32)
 
 
 @wp.struct
@@ -135,8 +135,8 @@ class Colliders:
 class Bodies:
     """Rigid bodies of this moment, in world axes; `middle`: their centre of mass.
 
-    force, torque: what elastic bodies did to them, summed over substeps. push, patch: by elastic and rigid body,
-    the normal force [N] and the area in touch [m^2], summed likewise.
+    force, torque: what elastic bodies did to them, summed over substeps; push: by elastic and rigid body, the normal
+    force [N], summed likewise.
     """
 
     count: wp.int32
@@ -148,7 +148,6 @@ class Bodies:
     force: wp.array(dtype=wp.vec3)
     torque: wp.array(dtype=wp.vec3)
     push: wp.array(dtype=wp.float32)
-    patch: wp.array(dtype=wp.float32)
 
 
 @wp.struct

@@ -38,8 +38,8 @@ class Part:
 
     place, speed: (N,3); mass, weight: (N,) what is moved and what is pulled down [kg]. triangles: (F,3), with inverse (F,2,2), area (F,), stiffness (F,4), viscosity.
     bending: (N,N) sparse, or None; lag of it. cells: (C,8) with edge, share (C,), lame, warp, viscosity, loss, relaxation.
-    skin_faces: of what is seen; skin_rest: (P,3) in the material's axes. parents, weights: (P,8) the nodes that
-    carry each vertex of the skin. step: the longest stable one [s]; bending_rate: highest frequency of bending
+    skin_faces: of what is seen; skin_rest: (P,3) in the material's axes. parents, weights: (Q,8) the nodes that
+    carry each point that may touch, first of all the vertices of the skin; point_mass: what a contact pushes there. step: the longest stable one [s]; bending_rate: highest frequency of bending
     [rad/s].
     """
 
@@ -52,7 +52,6 @@ class Part:
     parents: np.ndarray
     weights: np.ndarray
     point_mass: np.ndarray
-    point_area: np.ndarray
     skin: float
     step: float
     triangles: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 3), int))
@@ -92,8 +91,9 @@ def cloth_part(cloth: Cloth) -> Part:
     heavy = cloth.material.density * cloth.thickness
     stiffness = np.array([cloth.stretch, cloth.stretch, 0.1 * cloth.stretch, cloth.shear])
     fast = _membrane_rate(inverse, stiffness, heavy)
-    mass, areas = _lumped(faces, area, len(rest), heavy)
+    mass = _lumped(faces, area, len(rest), heavy)
     bending = cloth.bending * plate_matrix(rows, columns, cloth.spacing)
+    parents, weights = _with_middles(len(rest), faces)
     return Part(
         place=np.array(cloth.start, dtype=float),
         speed=np.zeros((len(rest), 3)),
@@ -101,8 +101,9 @@ def cloth_part(cloth: Cloth) -> Part:
         weight=mass,
         skin_rest=rest,
         skin_faces=faces,
-        point_mass=mass,
-        point_area=areas,
+        point_mass=_within(np.full(len(parents), mass.mean() / 2), parents, weights, mass),
+        parents=parents,
+        weights=weights,
         skin=CLOTH_SKIN,
         triangles=faces,
         inverse=inverse,
@@ -114,7 +115,6 @@ def cloth_part(cloth: Cloth) -> Part:
         bending=bending,
         lag=cloth.lag,
         bending_rate=_rate_of(bending, mass),
-        **_own_nodes(len(rest)),
     )
 
 
@@ -128,7 +128,7 @@ def inflatable_part(thing: Inflatable) -> Part:
     # Under tension a skin is stiff across itself too, and St. Venant's stiffens along.
     pressure = max(thing.pressure, thing.pump_limit if thing.pump else 0.0)
     tension = pressure * float(np.ptp(rest, axis=0).max()) / 2
-    weight, areas = _lumped(faces, area, len(rest), heavy)
+    weight = _lumped(faces, area, len(rest), heavy)
     # The air within moves along, and half as much without (of a sphere, exactly).
     volume = max(volume_of(rest, faces), 1e-4)
     moved = heavy + 1.5 * AIR * volume / area.sum()
@@ -145,7 +145,6 @@ def inflatable_part(thing: Inflatable) -> Part:
         skin_rest=rest,
         skin_faces=faces,
         point_mass=mass,
-        point_area=areas,
         skin=THIN_SKIN,
         triangles=faces,
         inverse=inverse,
@@ -168,13 +167,9 @@ def solid_part(thing: Solid) -> Part:
     mass = np.zeros(len(lattice.nodes))
     np.add.at(mass, lattice.cells.reshape(-1), np.repeat(density * lattice.share * lattice.edge**3 / 8, 8))
     fast = 2 * math.sqrt((3 * lame[0] + 2 * lame[1]) / density) / lattice.edge
-    areas = _lumped(skin.faces, _areas(skin), len(skin.vertices), 1.0)[1]
-    # What a contact pushes at a point: half a cell below it; and at a node not more than there is.
-    pushed = 0.5 * density * lattice.edge * areas
-    weights = np.abs(lattice.weights)
-    load = np.bincount(lattice.parents.reshape(-1), (weights * pushed[:, None]).reshape(-1), len(mass))
-    room = np.minimum(1.0, mass / np.maximum(load, 1e-12))[lattice.parents]
-    pushed = pushed * np.where(weights > 0.02, room, 1.0).min(axis=1)
+    areas = _lumped(skin.faces, _areas(skin), len(skin.vertices), 1.0)
+    # What a contact pushes at a point: half a cell below it.
+    pushed = _within(0.5 * density * lattice.edge * areas, lattice.parents, lattice.weights, mass)
     turn = np.array(thing.rotation)
     arms = rotate(turn, lattice.nodes)
     low = lattice.cells[lattice.nodes[lattice.cells][:, 0, 2] < lattice.nodes[:, 2].min() + 1e-9]
@@ -188,7 +183,6 @@ def solid_part(thing: Solid) -> Part:
         parents=lattice.parents,
         weights=lattice.weights,
         point_mass=pushed,
-        point_area=areas,
         skin=SOLID_SKIN,
         cells=lattice.cells,
         edge=lattice.edge,
@@ -325,6 +319,29 @@ def volume_of(skin: np.ndarray, faces: np.ndarray) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
+def _within(pushed: np.ndarray, parents: np.ndarray, weights: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Masses of contact points, lessened so that together they do not push more at a node than there is."""
+    share = np.abs(weights)
+    load = np.bincount(parents.reshape(-1), (share * pushed[:, None]).reshape(-1), len(mass))
+    room = np.minimum(1.0, mass / np.maximum(load, 1e-12))[parents]
+    return pushed * np.where(share > 0.02, room, 1.0).min(axis=1)
+
+
+def _with_middles(count: int, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parents and weights of nodes and of the middles of all sides: what is thin must not be cut by an edge that
+    passes between two nodes."""
+    sides = np.unique(np.sort(np.stack(_sides(faces), axis=1), axis=1), axis=0)
+    parents, weights = np.zeros((count + len(sides), 8), int), np.zeros((count + len(sides), 8))
+    parents[:count, 0], weights[:count, 0] = np.arange(count), 1
+    parents[count:, :2], weights[count:, :2] = sides, 0.5
+    return parents, weights
+
+
+def _sides(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two ends of every side of every triangle."""
+    return faces[:, [0, 1, 2]].reshape(-1), faces[:, [1, 2, 0]].reshape(-1)
+
+
 def _own_nodes(count: int) -> dict[str, np.ndarray]:
     """A skin whose vertices are nodes."""
     parents, weights = np.zeros((count, 8), int), np.zeros((count, 8))
@@ -351,10 +368,9 @@ def _planes(rest: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.linalg.inv(np.moveaxis(edges, -1, 0)), twice / 2
 
 
-def _lumped(faces: np.ndarray, area: np.ndarray, count: int, heavy: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mass and area of every node: a third of its triangles."""
-    share = np.bincount(faces.reshape(-1), np.repeat(area / 3, 3), count)
-    return heavy * share, share
+def _lumped(faces: np.ndarray, area: np.ndarray, count: int, heavy: float) -> np.ndarray:
+    """Mass of every node: a third of its triangles; heavy: mass of an area [kg/m^2]."""
+    return heavy * np.bincount(faces.reshape(-1), np.repeat(area / 3, 3), count)
 
 
 def _membrane_rate(inverse: np.ndarray, stiffness: np.ndarray, heavy: float) -> float:

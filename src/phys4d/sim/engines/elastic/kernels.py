@@ -265,7 +265,7 @@ def touch(
                 bodies.force[body] = bodies.force[body] - force
                 bodies.torque[body] = bodies.torque[body] - wp.cross(arm, force)
                 bodies.push[table] = bodies.push[table] + push
-                bodies.patch[table] = bodies.patch[table] + points.area[point]
+                points.touched[point] = body
 
 
 @wp.func

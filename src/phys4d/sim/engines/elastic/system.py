@@ -55,7 +55,7 @@ class System:
         """Looks at the rigid bodies in a frame."""
         interval = self.interval = 1 / (fps * self.intervals)
         self.first = np.cumsum([0, *(len(p.mass) for p in self.parts)])
-        self.first_point = np.cumsum([0, *(len(p.skin_rest) for p in self.parts)])
+        self.first_point = np.cumsum([0, *(len(p.parents) for p in self.parts)])
         shortest = min(p.step for p in self.parts)
         self.substeps = max(1, math.ceil(interval / shortest))
         self.step = interval / self.substeps
@@ -74,12 +74,13 @@ class System:
         self.place, self.speed = self._nodes.place.numpy(), self._nodes.speed.numpy()
         self.volume, self.pressure = self._gases.volume.numpy(), self._gases.pressure.numpy()
         self.amount = self._gases.amount.numpy()
+        self.touched = self._points.touched.numpy()
         self._looked = -1.0
         self.work = 0.0
         names = [each.name for each in spec.elastics] + [body.name for body in spec.bodies]
         self.touches = Touches(names, np.arange(len(names)), interval)
         shape = (len(spec.elastics), len(spec.bodies))
-        self.push, self.patch = np.zeros(shape), np.zeros(shape)
+        self.push = np.zeros(shape)
         self._settle()
 
     def advance(self, model: Model, data: Any) -> None:
@@ -98,7 +99,6 @@ class System:
             data.xfrc_applied[targets, 3:] = views["torque"][free] * share
         self.time += self.interval
         self.push = views["push"].reshape(self.push.shape) * share
-        self.patch = views["patch"].reshape(self.push.shape) * share
         count = len(self.spec.elastics)
         rows, columns = np.nonzero(self.push)
         self.touches.note(
@@ -112,6 +112,17 @@ class System:
         if len(part.cells):
             return np.einsum("pk,pkx->px", part.weights, own[part.parents])
         return own.copy()
+
+    def patches(self, index: int, skin: np.ndarray) -> np.ndarray:
+        """(B,) area of the triangles of one elastic body that touch each rigid one with all three corners, as seen
+        along their mean normal [m^2]; skin: its vertices."""
+        faces = self.parts[index].skin_faces
+        own = self.touched[self.first_point[index] : self.first_point[index + 1]][faces]
+        whole = (own[:, 0] >= 0) & (own == own[:, :1]).all(axis=1)
+        a, b, c = (skin[faces[whole, k]] for k in range(3))
+        sums = np.zeros((len(self.spec.bodies), 3))
+        np.add.at(sums, own[whole, 0], np.cross(b - a, c - a) / 2)
+        return np.linalg.norm(sums, axis=1)
 
     def nodes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(N,3) places [m] and speeds [m/s] of the nodes of one elastic body."""
@@ -129,6 +140,7 @@ class System:
     def _launch(self, gravity: Sequence[float], wind: Sequence[float], calm: float) -> None:
         for view in self._views.values():
             view[:] = 0
+        self.touched[:] = -1
         inputs = [
             self._nodes, self._membranes, self._bending, self._cells, self._gases, self._points, self._colliders,
             self._bodies, self._near, wp.vec3(*gravity), wp.vec3(*wind), 0.0 if calm else DRAG, calm, self.step,
@@ -302,14 +314,15 @@ class System:
 
     def _upload_points(self) -> Any:
         made, parts, firsts = arrays.Points(), self.parts, self.first
-        counts = [len(p.skin_rest) for p in parts]
+        counts = [len(p.parents) for p in parts]
         made.count = sum(counts)
         made.nodes = wp.array(np.concatenate([p.parents + f for p, f in zip(parts, firsts)]).reshape(-1), dtype=wp.int32)
         made.weights = _floats(np.concatenate([p.weights for p in parts]).reshape(-1))
-        made.parents = wp.array(np.repeat([8 if len(p.cells) else 1 for p in parts], counts), dtype=wp.int32)
-        made.mass, made.area = (
-            _floats(np.concatenate(v)) for v in zip(*((p.point_mass, p.point_area) for p in parts))
-        )
+        # As many as have a weight; they come first.
+        used = [np.full(len(p.weights), 8) if len(p.cells) else (p.weights > 0).sum(axis=1) for p in parts]
+        made.parents = wp.array(np.concatenate(used), dtype=wp.int32)
+        made.mass = _floats(np.concatenate([p.point_mass for p in parts]))
+        made.touched = wp.full(made.count, -1, dtype=wp.int32)
         made.skin = _floats(np.repeat([p.skin for p in parts], counts))
         made.owner = wp.array(np.repeat(np.arange(len(parts)), counts), dtype=wp.int32)
         return made
@@ -339,10 +352,9 @@ class System:
             setattr(made, name, wp.zeros(count, dtype=wp.vec3))
         turns = matrices(np.array([body.rotation for body in bodies], dtype=float).reshape(-1, 4))
         made.turn = wp.array(turns.astype(np.float32), dtype=wp.mat33)
-        for name in ("push", "patch"):
-            setattr(made, name, wp.zeros(count * len(self.spec.elastics), dtype=wp.float32))
+        made.push = wp.zeros(count * len(self.spec.elastics), dtype=wp.float32)
         self._poses = {k: getattr(made, k).numpy() for k in ("place", "turn", "middle", "speed", "spin")}
-        self._views = {k: getattr(made, k).numpy() for k in ("force", "torque", "push", "patch")}
+        self._views = {k: getattr(made, k).numpy() for k in ("force", "torque", "push")}
         self._free = np.array([body.free for body in self.spec.bodies])
         return made
 
