@@ -22,7 +22,7 @@ from phys4d.sim.shapes import Box, Cylinder, Duck, Sphere, Vector, about_axis
 scene = functools.partial(catalog.scene, category="garment", engine="elastic")
 
 STUFFS = tuple(FABRICS)
-SPACING = 0.021
+SPACING = 0.022
 """Of the nodes of a cloth [m]."""
 CLIP = 3
 """Nodes along each side of what a clip at a corner holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from phys4d.sim.device import wp
 
 KINDS = ("plane", "sphere", "box", "cylinder", "ellipsoid", "capsule")
-_PLANE, _SPHERE, _BOX, _CYLINDER, _ELLIPSOID = (wp.constant(k) for k in range(5))
+_PLANE, _SPHERE, BOX, CYLINDER, _ELLIPSOID = (wp.constant(k) for k in range(5))
 
 
 @wp.func
@@ -64,9 +64,9 @@ def distance_to(kind: int, size: wp.vec3, p: wp.vec3):
         return wp.vec4(0.0, 0.0, 1.0, p[2])
     if kind == _SPHERE:
         return ball_distance(size[0], p)
-    if kind == _BOX:
+    if kind == BOX:
         return box_distance(size, p)
-    if kind == _CYLINDER:
+    if kind == CYLINDER:
         return cylinder_distance(size, p)
     if kind == _ELLIPSOID:
         return ellipsoid_distance(size, p)

@@ -22,7 +22,7 @@ from phys4d.sim.engines.elastic.arrays import (
     Points,
 )
 from phys4d.sim.engines.elastic.build import AIR, AMBIENT
-from phys4d.sim.engines.elastic.distance import distance_to
+from phys4d.sim.engines.elastic.distance import BOX, CYLINDER, distance_to
 
 wp.set_module_options({"enable_backward": False})
 
@@ -370,6 +370,9 @@ def find_touching(
     for k in range(points.parents[p]):
         x += points.weights[8 * p + k] * nodes.place[points.nodes[8 * p + k]]
     for c in range(colliders.count):
+        # Middles of sides are for what has edges.
+        if points.parents[p] == 2 and colliders.kind[c] != BOX and colliders.kind[c] != CYLINDER:
+            continue
         body = colliders.body[c]
         local = wp.transpose(bodies.turn[body]) * (x - bodies.place[body]) - colliders.place[c]
         found = distance_to(colliders.kind[c], colliders.size[c], wp.transpose(colliders.turn[c]) * local)
