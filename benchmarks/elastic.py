@@ -35,7 +35,9 @@ def strip(length: float, heavy: float, bending: float, *, upright: bool = False)
     # A node bends for half a step on either side: the edge of the table is between two rows.
     step = length / (20 if upright else 12.5)
     rows, columns = (21, 5) if upright else (15, 5)
-    x, y = np.meshgrid(step * (np.arange(rows) - (0 if upright else 1.5)), step * np.arange(columns), indexing="ij")
+    x, y = np.meshgrid(
+        step * (np.arange(rows) - (0 if upright else 1.5)), step * np.arange(columns), indexing="ij"
+    )
     places = np.stack([0 * x, y, 2 - x] if upright else [x, y, 0 * x + 2], axis=-1)
     start = tuple((float(a), float(b), float(c)) for a, b, c in places.reshape(-1, 3))
     held = Hold(tuple(range(columns * (1 if upright else 3))))
@@ -92,7 +94,9 @@ def sag() -> tuple[float, float]:
 
 def tall(skin: np.ndarray, rest: np.ndarray) -> float:
     """Mean height of the top above the bottom [m]."""
-    return float(skin[rest[:, 2] > rest[:, 2].max() - 1e-3, 2].mean() - skin[rest[:, 2] < rest[:, 2].min() + 1e-3, 2].mean())
+    return float(
+        skin[rest[:, 2] > rest[:, 2].max() - 1e-3, 2].mean() - skin[rest[:, 2] < rest[:, 2].min() + 1e-3, 2].mean()
+    )
 
 
 def pressed(poisson: float) -> list[tuple[str, float, float]]:
@@ -112,8 +116,16 @@ def pressed(poisson: float) -> list[tuple[str, float, float]]:
     whole = strain + own
     shrunk = 1 - (1 - whole) * (1 + poisson * whole) ** 2
     return [
-        (f"cube under 3 kg, lower by, nu = {poisson} [mm]", 300 * (strain + own), 1000 * (0.3 - height[-12:].mean())),
-        (f"cube under 3 kg, smaller by, nu = {poisson} [%]", 100 * shrunk, 100 * (1 - volume[-12:].mean() / 0.027)),
+        (
+            f"cube under 3 kg, lower by, nu = {poisson} [mm]",
+            300 * (strain + own),
+            1000 * (0.3 - height[-12:].mean()),
+        ),
+        (
+            f"cube under 3 kg, smaller by, nu = {poisson} [%]",
+            100 * shrunk,
+            100 * (1 - volume[-12:].mean() / 0.027),
+        ),
     ]
 
 

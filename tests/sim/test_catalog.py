@@ -73,7 +73,10 @@ def test_rows_are_sound(name):
             (
                 [(b.shape, b.position) for b in s.bodies],
                 [(r.radius, r.path) for r in s.ropes],
-                [(getattr(e, "start", None), getattr(e, "shape", None), getattr(e, "young", 0)) for e in s.elastics],
+                [
+                    (getattr(e, "start", None), getattr(e, "shape", None), getattr(e, "young", 0))
+                    for e in s.elastics
+                ],
             )
         )
         for s in specs

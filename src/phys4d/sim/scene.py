@@ -178,9 +178,9 @@ class Cloth:
     """A woven sheet: thin, the same on both sides, stiff along its threads, soft in shear and in bending.
 
     start: places [m] of a grid of nodes as the scene begins, row by row; spacing: of the grid at rest [m]. The
-    material's density times `thickness` is the mass of an area.
-    stretch, shear: stiffness of a width [N/m]; bending: of a plate [N m]; lag: over how long bending dies away [s].
-    self_contact: whether folds lie on folds, or pass through each other.
+    material's density times `thickness` is the mass of an area. stretch, shear: stiffness of a width [N/m];
+    bending: of a plate [N m]; lag: over how long bending dies away [s]. self_contact: whether folds lie on folds,
+    or pass through each other.
     """
 
     name: str
@@ -202,8 +202,8 @@ class Cloth:
 
 @dataclasses.dataclass(frozen=True)
 class Solid:
-    """A viscoelastic solid. young [Pa] and poisson: of small strains that last; against sudden ones it is stiffer by the
-    share `loss`, which is gone after `relaxation` [s].
+    """A viscoelastic solid. young [Pa] and poisson: of small strains that last; against sudden ones it is stiffer
+    by the share `loss`, which is gone after `relaxation` [s].
 
     cell: edge of the cubes that carry its strain [m]. glued: the body on which its lowest cells stick. The other
     fields are those of a `Body`; its shape must be one closed skin, see `skins.py`.
@@ -233,8 +233,8 @@ class Inflatable:
 
     young [Pa] and thickness [m] of the skin; bending: stiffness of a plate [N m]; pressure: above that of the air
     around, as the scene begins [Pa]. valve: area through which gas leaves [m^2]. pump: volume that is blown in
-    [m^3/s], less as the pressure nears `pump_limit` [Pa]. litres: of the air around that are in it [l]; then it may be
-    slack, and its pressure is what comes of them. The other fields are those of a `Body`.
+    [m^3/s], less as the pressure nears `pump_limit` [Pa]. litres: of the air around that are in it [l]; then it
+    may be slack, and its pressure is what comes of them. The other fields are those of a `Body`.
     """
 
     name: str
@@ -396,7 +396,9 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
                     changed, bending=changed.bending * factor(), shear=changed.shear * factor()
                 )
             case Solid():
-                changed = dataclasses.replace(changed, young=changed.young * factor(), loss=changed.loss * factor())
+                changed = dataclasses.replace(
+                    changed, young=changed.young * factor(), loss=changed.loss * factor()
+                )
             case Inflatable():
                 changed = dataclasses.replace(
                     changed, young=changed.young * factor(), pressure=changed.pressure * factor()

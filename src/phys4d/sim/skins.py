@@ -156,7 +156,9 @@ class Ring:
         return [Collider("cylinder", (self.radius + self.tube, self.tube, 0.0))]
 
 
-def rounded_profile(radius: float, height: float, rounding: float, spacing: float = 0.015) -> list[tuple[float, float]]:
+def rounded_profile(
+    radius: float, height: float, rounding: float, spacing: float = 0.015
+) -> list[tuple[float, float]]:
     """The outline of an upright cylinder with rounded edges about its centre, for `Turned`."""
     h, inner = height / 2, radius - rounding
     arc = np.linspace(0, math.pi / 2, 5)
@@ -193,7 +195,7 @@ def _from_cube(counts: tuple[int, int, int], place: Callable[[np.ndarray], np.nd
     for axis in range(3):
         b, c = (axis + 1) % 3, (axis + 2) % 3
         u, v = np.meshgrid(np.linspace(-1, 1, counts[b] + 1), np.linspace(-1, 1, counts[c] + 1), indexing="ij")
-        quads = _grid_faces(counts[b] + 1, counts[c] + 1)
+        quads = grid_faces(counts[b] + 1, counts[c] + 1)
         for side in (-1, 1):
             points = np.empty((u.size, 3))
             points[:, axis], points[:, b], points[:, c] = side, u.reshape(-1), v.reshape(-1)
@@ -204,19 +206,20 @@ def _from_cube(counts: tuple[int, int, int], place: Callable[[np.ndarray], np.nd
 
 
 def _even(count: float) -> int:
-    """Cells along the side of two sheets: with an even number, no diagonal cuts off a corner, where both would meet."""
+    """Cells along the side of two sheets: with an even number, no diagonal cuts off a corner, where both would
+    meet."""
     return 2 * max(2, round(count / 2))
 
 
 def _two_sheets(flat: np.ndarray, thick: np.ndarray, count: int) -> Piece:
     """A grid of (count + 1)^2 places, once above and once below, sewn together at the border."""
-    quads = _grid_faces(count + 1, count + 1)
+    quads = grid_faces(count + 1, count + 1)
     above = np.column_stack([flat, thick])
     below = np.column_stack([flat, -thick])
     return welded(np.concatenate([above, below]), np.concatenate([quads, quads[:, ::-1] + len(flat)]))
 
 
-def _grid_faces(rows: int, columns: int) -> np.ndarray:
+def grid_faces(rows: int, columns: int) -> np.ndarray:
     """(F,3) triangles of a grid, counter-clockwise seen from (row axis) x (column axis), diagonals alternating."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     a = i * columns + j
@@ -225,9 +228,6 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
     one = np.where(even, np.stack([a, b, c], -1), np.stack([a, b, d], -1))
     two = np.where(even, np.stack([a, c, d], -1), np.stack([b, c, d], -1))
     return np.stack([one, two], axis=2).reshape(-1, 3)
-
-
-grid_faces = _grid_faces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,8 @@ class Finer:
 def finer(faces: np.ndarray, count: int) -> Finer:
     """Loop's subdivision (1987) of a mesh of `count` vertices, with creases along its borders.
 
-    It is linear, so that one matrix serves every frame: the finer surface moves with the material of the coarse one.
+    It is linear, so that one matrix serves every frame: the finer surface moves with the material of the coarse
+    one.
     """
     corner = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     edges, index, uses = np.unique(corner, axis=0, return_inverse=True, return_counts=True)
@@ -252,7 +253,9 @@ def finer(faces: np.ndarray, count: int) -> Finer:
     rows = [np.repeat(np.arange(len(edges)), 2), index.reshape(-1)[inner]]
     columns = [edges.reshape(-1), opposite[inner]]
     values = [np.repeat(np.where(border, 0.5, 0.375), 2), np.full(int(inner.sum()), 0.125)]
-    odd = sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (len(edges), count))
+    odd = sp.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (len(edges), count)
+    )
 
     def neighbours(which: np.ndarray) -> sp.csr_matrix:
         a, b = edges[which].T
@@ -271,7 +274,7 @@ def finer(faces: np.ndarray, count: int) -> Finer:
     a, b, c = faces.T
     parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
     made = np.concatenate([np.stack(part, axis=1) for part in parts])
-    return Finer(sp.vstack([even, odd]).tocsr(), made.astype(np.int32))
+    return Finer(sp.csr_matrix(sp.vstack([even, odd])), made.astype(np.int32))
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from phys4d.sim.catalog.stuffs import solid_of
 from phys4d.sim.dressing import Draw
 from phys4d.sim.objects import Compound, Part
 from phys4d.sim.scene import Joint, Motor
-from phys4d.sim.shapes import Box, Cylinder, Vector, about_axis, multiply
+from phys4d.sim.shapes import Cylinder, Vector, about_axis, multiply
 from phys4d.sim.skins import DuckSkin, Pillow, RoundedBox, Skin, Turned, rounded_profile
 
 scene = functools.partial(catalog.scene, category="deformable", engine="elastic")
@@ -23,7 +23,11 @@ scene = functools.partial(catalog.scene, category="deformable", engine="elastic"
 
 @scene("soft_cube_drops", "A cube of {stuff}, {edge:.2f} m wide, falls from {height:.2f} m onto a {floor}.")
 def soft_cube_drops(draw: Draw) -> Layout:
-    stuff, edge, height = draw.choice(("foam", "gel", "soft rubber")), draw.uniform(0.24, 0.32), draw.uniform(0.35, 0.7)
+    stuff, edge, height = (
+        draw.choice(("foam", "gel", "soft rubber")),
+        draw.uniform(0.24, 0.32),
+        draw.uniform(0.35, 0.7),
+    )
     turn = multiply(about_axis((0, 0, 1), draw.uniform(-0.7, 0.7)), about_axis((0, 1, 0), draw.uniform(0.1, 0.6)))
     place = (0.0, 0.0, height + 0.85 * edge)
     shape = RoundedBox((edge, edge, edge), 0.12 * edge)
@@ -35,7 +39,9 @@ def soft_cube_drops(draw: Draw) -> Layout:
 @scene("soft_duck_drops", "A duck of {stuff} falls from {height:.2f} m onto a {floor}.")
 def soft_duck_drops(draw: Draw) -> Layout:
     stuff, length, height = draw.choice(("gel", "soft rubber")), draw.uniform(0.38, 0.48), draw.uniform(0.3, 0.6)
-    turn = multiply(about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi)), about_axis((0, 1, 0), draw.uniform(-0.5, 0.5)))
+    turn = multiply(
+        about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi)), about_axis((0, 1, 0), draw.uniform(-0.5, 0.5))
+    )
     young = draw.uniform(1.5e4, 3e4)
     duck = solid_of(
         draw, "duck", DuckSkin(length), stuff, length / 14, young=young,
@@ -49,10 +55,9 @@ def soft_duck_drops(draw: Draw) -> Layout:
 def jelly_wobbles(draw: Draw) -> Layout:
     radius, height, drop = draw.uniform(0.13, 0.16), draw.uniform(0.15, 0.19), draw.uniform(0.01, 0.05)
     plate_stuff = draw.choice(("ceramic", "steel", "wooden"))
-    plate = draw.shaped(
-        "plate", Compound((Part(Cylinder(1.7 * radius, 0.01), (0, 0, 0.01)), Part(Cylinder(radius, 0.005), (0, 0, 0.0025)))),
-        plate_stuff, 0.4, free=False,
-    )  # fmt: skip
+    foot = Part(Cylinder(radius, 0.005), (0, 0, 0.0025))
+    dish = Compound((Part(Cylinder(1.7 * radius, 0.01), (0, 0, 0.01)), foot))
+    plate = draw.shaped("plate", dish, plate_stuff, 0.4, free=False)
     shape = Turned(_pudding(radius, height), 72, draw.choice((8, 10, 12)), 0.06)
     jelly = solid_of(draw, "jelly", shape, "jelly", height / 8, position=(0.0, 0.0, 0.016 + height / 2 + drop))
     facts = {"height": height, "drop": drop, "plate": plate_stuff, "young": jelly.young}
@@ -93,7 +98,12 @@ def ball_on_foam(draw: Draw) -> Layout:
     mass = ball.material.density * 4 / 3 * math.pi * r**3
     wide, tall = draw.uniform(0.4, 0.5), draw.uniform(0.18, 0.24)
     block = solid_of(
-        draw, "block", RoundedBox((wide, wide, tall), 0.12 * tall), stuff, tall / 5, position=(0.0, 0.0, tall / 2 + 0.001)
+        draw,
+        "block",
+        RoundedBox((wide, wide, tall), 0.12 * tall),
+        stuff,
+        tall / 5,
+        position=(0.0, 0.0, tall / 2 + 0.001),
     )
     place: Vector = (draw.uniform(-0.05, 0.05), draw.uniform(-0.05, 0.05), tall + above + r)
     facts = {"ball": ball.material.name, "mass": mass, "above": above, "stuff": stuff, "young": block.young}
@@ -131,11 +141,20 @@ def soft_squeezed(draw: Draw) -> Layout:
     slide = Joint("slide", (0, 0, top), axis=(0, 0, -1), motor=motor, limits=(0.0, way), restitution=0.0)
     press = draw.block("press", (0.5, 0.5, thick), plate_stuff, position=(0, 0, top), joint=slide)
     press = dataclasses.replace(press, material=dataclasses.replace(press.material, name="press", density=2000.0))
-    facts = {"stuff": stuff, "shape": shape, "plate": plate_stuff, "share": share, "speed": speed, "young": soft.young}
+    facts = {
+        "stuff": stuff,
+        "shape": shape,
+        "plate": plate_stuff,
+        "share": share,
+        "speed": speed,
+        "young": soft.young,
+    }
     return Layout((floor_plate, press), facts, from_side((-60, 60), (4, 20)), elastics=(soft,))
 
 
-@scene("weight_on_pillow", "An iron weight of {mass:.1f} kg is set down on a pillow of {stuff} from {above:.2f} m.")
+@scene(
+    "weight_on_pillow", "An iron weight of {mass:.1f} kg is set down on a pillow of {stuff} from {above:.2f} m."
+)
 def weight_on_pillow(draw: Draw) -> Layout:
     stuff, above = draw.choice(("down", "foam")), draw.uniform(0.01, 0.05)
     long, tall = draw.uniform(0.46, 0.58), draw.uniform(0.15, 0.2)

@@ -63,7 +63,9 @@ def cloth_slides_off_table(draw: Draw) -> Layout:
     tall, edge = draw.uniform(0.5, 0.6), 0.03
     table = draw.shaped("table", _table(1.0, 0.8, tall, edge), table_stuff, 0.6, free=False)
     table = dataclasses.replace(table, position=(-side * 0.5, 0.0, 0.0))
-    start, step = sheet((side * long * (share - 0.5), 0.0, tall + 0.006), (1, 0, 0), (0, 1, 0), (long, wide), SPACING)
+    start, step = sheet(
+        (side * long * (share - 0.5), 0.0, tall + 0.006), (1, 0, 0), (0, 1, 0), (long, wide), SPACING
+    )
     cloth = cloth_of(draw, "cloth", stuff, start, step)
     facts = {"cloth": stuff, "table": table_stuff, "over": 100 * share, "size": long}
     return Layout((table,), facts, from_side((-35, 35), (16, 34)), elastics=(cloth,))
@@ -129,7 +131,9 @@ def curtain_pulled(draw: Draw) -> Layout:
     motor = Motor(effort=speed * 40.0, damping=40.0)
     axis: Vector = (-float(side), 0.0, 0.0)
     slide = Joint("slide", (0, 0, 0), axis=axis, motor=motor, limits=(0.0, 0.65 * drawn * wide))
-    puller = dataclasses.replace(puller, position=(float(end[0]), float(end[1]), high + 0.03), joint=slide, solid=False)
+    puller = dataclasses.replace(
+        puller, position=(float(end[0]), float(end[1]), high + 0.03), joint=slide, solid=False
+    )
     holds = (
         Hold((0,)),
         Hold(tuple(r * columns for r in rings[1:-1]), "rail"),
@@ -214,7 +218,8 @@ def chair_of(width: float, seat: float, back: float) -> Compound:
         Part(Box((leg, leg, back)), (leg / 2 - half, b * (half - leg / 2), seat + back / 2)) for b in (-1, 1)
     ]
     parts += [
-        Part(Box((0.02, width - 2 * leg, 0.05)), (leg / 2 - half, 0.0, seat + back * share)) for share in (0.45, 0.9)
+        Part(Box((0.02, width - 2 * leg, 0.05)), (leg / 2 - half, 0.0, seat + back * share))
+        for share in (0.45, 0.9)
     ]
     return Compound(tuple(parts))
 
@@ -233,7 +238,9 @@ def _covered(draw: Draw, what: str) -> tuple[Body, float]:
             return draw.block("box", (edge, edge, tall), stuff, position=place, rotation=turn, free=False), tall
         case "cylinder":
             r, tall = draw.uniform(0.1, 0.15), draw.uniform(0.24, 0.34)
-            return draw.shaped("cylinder", Cylinder(r, tall), stuff, 0.3, position=(0, 0, tall / 2), free=False), tall
+            return draw.shaped(
+                "cylinder", Cylinder(r, tall), stuff, 0.3, position=(0, 0, tall / 2), free=False
+            ), tall
     duck = Duck(draw.uniform(0.38, 0.46))
     turn = about_axis((0, 0, 1), draw.uniform(-math.pi, math.pi))
     place = (0, 0, duck.rest_height)
@@ -248,7 +255,7 @@ def _flat(size: float, place: Vector, turn: float) -> tuple[np.ndarray, float]:
 
 
 def _in_waves(start: np.ndarray, step: float, span: float, waves: float) -> np.ndarray:
-    """A sheet whose rows step along x, drawn together to `span` by so many waves in y; its threads keep their length."""
+    """A sheet whose rows step along x, drawn together to `span` in so many waves in y; threads keep their length."""
     rows = len(start)
     length, first = step * (rows - 1), start[0, 0, 0]
     way = math.copysign(1.0, start[-1, 0, 0] - first)

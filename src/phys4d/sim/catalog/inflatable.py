@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 
 from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
@@ -16,7 +15,10 @@ from phys4d.sim.skins import Ring, Skin, Sleeve
 scene = functools.partial(catalog.scene, category="inflatable", engine="elastic")
 
 
-@scene("balloon_drops", "A latex balloon, {pressure:.0f} Pa above the air around it, sinks from {height:.2f} m to a {floor}.")
+@scene(
+    "balloon_drops",
+    "A latex balloon, {pressure:.0f} Pa above the air around it, sinks from {height:.2f} m to a {floor}.",
+)
 def balloon_drops(draw: Draw) -> Layout:
     radius, pressure, height = draw.uniform(0.12, 0.15), round(draw.uniform(350, 700)), draw.uniform(0.5, 0.9)
     place = (0.0, 0.0, height + radius)
@@ -36,8 +38,8 @@ def beach_ball_bounces(draw: Draw) -> Layout:
     radius, pressure = draw.uniform(0.16, 0.2), draw.uniform(1.0, 3.0)
     speed, side, height = draw.uniform(0.9, 1.5), draw.sign(), draw.uniform(0.4, 0.7)
     ball = inflatable_of(
-        draw, "ball", Skin(radius, 0.024), "vinyl", round(1000 * pressure), position=(-side * 0.6, 0.0, height + radius),
-        velocity=(side * speed, 0.0, 0.0),
+        draw, "ball", Skin(radius, 0.024), "vinyl", round(1000 * pressure),
+        position=(-side * 0.6, 0.0, height + radius), velocity=(side * speed, 0.0, 0.0),
     )  # fmt: skip
     facts = {"pressure": pressure, "speed": speed, "height": height, "radius": radius}
     return Layout((), facts, from_side((-30, 30)), elastics=(ball,))
@@ -45,13 +47,23 @@ def beach_ball_bounces(draw: Draw) -> Layout:
 
 @scene(
     "inflated_ball_and_block",
-    "A rubber ball inflated to {pressure:.1f} kPa and a {block} block fall side by side from {height:.2f} m onto a {floor}.",
+    "A rubber ball at {pressure:.1f} kPa and a {block} block fall side by side by {height:.2f} m onto a {floor}.",
 )
 def inflated_ball_and_block(draw: Draw) -> Layout:
-    radius, pressure, height, side = draw.uniform(0.13, 0.17), draw.uniform(2.0, 6.0), draw.uniform(0.4, 0.8), draw.sign()
+    radius, pressure, height, side = (
+        draw.uniform(0.13, 0.17),
+        draw.uniform(2.0, 6.0),
+        draw.uniform(0.4, 0.8),
+        draw.sign(),
+    )
     stuff, edge, apart = draw.choice(("wooden", "stone", "foam")), draw.uniform(0.2, 0.28), draw.uniform(0.5, 0.62)
     ball = inflatable_of(
-        draw, "ball", Skin(radius, 0.022), "rubber", round(1000 * pressure), position=(-side * apart / 2, 0.0, height + radius)
+        draw,
+        "ball",
+        Skin(radius, 0.022),
+        "rubber",
+        round(1000 * pressure),
+        position=(-side * apart / 2, 0.0, height + radius),
     )
     turn = multiply(about_axis((0, 0, 1), draw.uniform(-0.6, 0.6)), about_axis((0, 1, 0), draw.uniform(-0.3, 0.3)))
     block = draw.block(
@@ -63,7 +75,7 @@ def inflated_ball_and_block(draw: Draw) -> Layout:
 
 @scene(
     "weight_on_air_cushion",
-    "A {board} board of {mass:.1f} kg falls by {above:.2f} m onto a vinyl cushion with {litres:.1f} litres of air.",
+    "A {board} board of {mass:.1f} kg falls by {above:.2f} m onto a vinyl cushion of {litres:.1f} litres of air.",
 )
 def weight_on_air_cushion(draw: Draw) -> Layout:
     stuff, size = draw.choice(("wooden", "plastic", "foam")), draw.uniform(0.48, 0.58)
@@ -83,10 +95,15 @@ def weight_on_air_cushion(draw: Draw) -> Layout:
 
 @scene(
     "cushion_inflates",
-    "A flat vinyl cushion of {size:.2f} m is pumped up with {flow:.0f} litres a second and lifts a {block} block of {mass:.1f} kg.",
+    "A flat vinyl cushion of {size:.2f} m under a {block} block of {mass:.1f} kg is pumped up with {flow:.0f} litres "
+    "a second.",
 )
 def cushion_inflates(draw: Draw) -> Layout:
-    size, flow, stuff = draw.uniform(0.5, 0.6), round(draw.uniform(16, 26)), draw.choice(("wooden", "plastic", "foam"))
+    size, flow, stuff = (
+        draw.uniform(0.5, 0.6),
+        round(draw.uniform(16, 26)),
+        draw.choice(("wooden", "plastic", "foam")),
+    )
     edge, tall = draw.uniform(0.16, 0.22), draw.uniform(0.08, 0.12)
     cushion = inflatable_of(
         draw, "cushion", Sleeve((size, size), 0.022), "vinyl", 0.0, position=(0.0, 0.0, 0.012),
@@ -101,14 +118,15 @@ def cushion_inflates(draw: Draw) -> Layout:
 
 @scene(
     "ring_deflates",
-    "A rubber swim ring at {pressure:.1f} kPa under a {board} board of {mass:.1f} kg loses its air through a valve of {valve:.1f} cm2.",
+    "A rubber swim ring at {pressure:.1f} kPa under a {board} board of {mass:.1f} kg loses its air through a valve "
+    "of {valve:.1f} cm2.",
 )
 def ring_deflates(draw: Draw) -> Layout:
     radius, tube, pressure = draw.uniform(0.19, 0.22), draw.uniform(0.07, 0.08), draw.uniform(1.5, 3.0)
     stuff, valve = draw.choice(("wooden", "plastic")), draw.uniform(2.5, 5.0)
     ring = inflatable_of(
-        draw, "ring", Ring(radius, tube, 0.022), "rubber", round(1000 * pressure), position=(0.0, 0.0, tube + 0.004),
-        valve=valve * 1e-4,
+        draw, "ring", Ring(radius, tube, 0.022), "rubber", round(1000 * pressure),
+        position=(0.0, 0.0, tube + 0.004), valve=valve * 1e-4,
     )  # fmt: skip
     wide, thick = 2 * (radius + 0.5 * tube), draw.uniform(0.04, 0.06)
     board = draw.block("board", (wide, wide, thick), stuff, position=(0.0, 0.0, 2.25 * tube + thick / 2))

@@ -1,4 +1,5 @@
-"""What cloths, solids and inflatables are made of, and how that looks. Constants are of the order of handbook values."""
+"""What cloths, solids and inflatables are made of, and how that looks. Constants are of the order of handbook
+values."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from phys4d.sim.scene import Cloth, Inflatable, Look, Material, Solid
 from phys4d.sim.shapes import Shape, Vector
 
 STRETCH_SPEED = 40.0
-"""Speed of sound along the threads of a cloth [m/s]. A real one is stiffer; at this speed a metre of it stretches by
-0.6 % under its own weight, which nobody sees, and steps need not be shorter than that asks for."""
+"""Speed of sound along the threads of a cloth [m/s]. A real one is stiffer; at this speed a metre of it stretches
+by 0.6 % under its own weight, which nobody sees, and steps need not be shorter than that asks for."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fabric:
-    """thickness [m]; bending: stiffness of a plate [N m]; shear: its stiffness over that of stretch; look: from the
-    hue's generator and the hue."""
+    """thickness [m]; bending: stiffness of a plate [N m]; shear: its stiffness over that of stretch; look: from
+    the hue's generator and the hue."""
 
     material: Material
     thickness: float
@@ -139,9 +140,7 @@ SHEETINGS: dict[str, Sheeting] = {
 }
 
 
-def cloth_of(
-    draw: Draw, name: str, stuff: str, start: np.ndarray, spacing: float, **settings: Any
-) -> Cloth:
+def cloth_of(draw: Draw, name: str, stuff: str, start: np.ndarray, spacing: float, **settings: Any) -> Cloth:
     """A cloth of a fabric; start: (rows, columns, 3) places of its nodes [m]. Bending varies by a tenth."""
     fabric = FABRICS[stuff]
     heavy = fabric.material.density * fabric.thickness
@@ -181,9 +180,7 @@ def solid_of(draw: Draw, name: str, shape: Shape, stuff: str, cell: float, **set
     )
 
 
-def inflatable_of(
-    draw: Draw, name: str, shape: Shape, stuff: str, pressure: float, **settings: Any
-) -> Inflatable:
+def inflatable_of(draw: Draw, name: str, shape: Shape, stuff: str, pressure: float, **settings: Any) -> Inflatable:
     sheeting = SHEETINGS[stuff]
     thickness = settings.pop("thickness", sheeting.thickness)
     look = sheeting.look(draw.looks)
@@ -193,8 +190,8 @@ def inflatable_of(
 def sheet(
     origin: Vector, along: Vector, across: Vector, size: tuple[float, float], spacing: float
 ) -> tuple[np.ndarray, float]:
-    """A flat rectangle: (rows, columns, 3) places [m], centred on `origin`, rows stepping by `along`; and the exact
-    spacing, with which the first edge is met."""
+    """A flat rectangle: (rows, columns, 3) places [m], centred on `origin`, rows stepping by `along`; and the
+    exact spacing, with which the first edge is met."""
     rows = round(size[0] / spacing) + 1
     step = size[0] / (rows - 1)
     columns = round(size[1] / step) + 1
@@ -205,8 +202,8 @@ def sheet(
 
 
 def bent(curve: np.ndarray, count: int, step: float) -> np.ndarray:
-    """(count, 2) places at equal ways `step` along a planar curve (M, 2) [m], gone on straight where it ends: a sheet
-    that is bent so is not stretched."""
+    """(count, 2) places at equal ways `step` along a planar curve (M, 2) [m], gone on straight where it ends: a
+    sheet that is bent so is not stretched."""
     way = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     asked = step * np.arange(count)
     inside = np.stack([np.interp(asked, way, curve[:, axis]) for axis in range(2)], axis=1)

@@ -1,7 +1,7 @@
 """Cloth, elastic solids and inflatables on Warp, beside rigid bodies in MuJoCo; both push on each other.
 
-Membranes of triangles, plates that bend, cells of a neo-Hookean solid and gases, all explicit: a leapfrog with steps
-as short as their own sound needs. docs/simulation.md says why.
+Membranes of triangles, plates that bend, cells of a neo-Hookean solid and gases, all explicit: a leapfrog with
+steps as short as their own sound needs. docs/simulation.md says why.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module
 from phys4d.sim.engines import ENGINES
-from phys4d.sim.engines.elastic import build, kernels
 from phys4d.sim.engines.elastic import energy as energies
-from phys4d.sim.engines.elastic.build import AMBIENT, volume_of
+from phys4d.sim.engines.elastic.build import volume_of
 from phys4d.sim.engines.elastic.system import System
 from phys4d.sim.engines.mujoco import carry, state_of
 from phys4d.sim.engines.mujoco.soundness import check_energy, check_places
 from phys4d.sim.engines.mujoco.surfaces import surfaces_of
+from phys4d.sim.kernels.elastic import inside, motion
+from phys4d.sim.kernels.elastic.arrays import AMBIENT
 from phys4d.sim.motion import Motion, Surface
 from phys4d.sim.scene import Cloth, Inflatable, SceneSpec, Solid
 from phys4d.sim.skins import finer
@@ -29,19 +30,18 @@ from phys4d.sim.skins import finer
 @functools.cache
 def load_kernels() -> None:
     """Compile the kernels, once for a machine and a version; later they come from Warp's cache."""
-    for module in (build, kernels):
+    for module in (inside, motion):
         load_module(module.__name__, what="the engine of elastic bodies")
-
 
 
 @ENGINES.register("elastic")
 def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     """Simulate `frames` frames. Raises ExplodedError where the simulation blows up.
 
-    The state is that of MuJoCo's engine, with every elastic body: its mass [kg], and for every frame its centre of
-    mass [m], that one's velocity [m/s], kinetic and elastic energy [J], and by kind the largest stretch of a cloth,
-    the volume [m^3] of what is closed, the pressure [Pa] of a gas; and what it touches, with how much force [N] and
-    over how large an area [m^2]. Energy and momentum are those of everything.
+    The state is that of MuJoCo's engine, with every elastic body: its mass [kg], and for every frame its centre
+    of mass [m], that one's velocity [m/s], kinetic and elastic energy [J], and by kind the largest stretch of a
+    cloth, the volume [m^3] of what is closed, the pressure [Pa] of a gas; and what it touches, with how much
+    force [N] and over how large an area [m^2]. Energy and momentum are those of everything.
     """
     load_kernels()
     system = System(spec, fps)

@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from phys4d.sim.device import wp
+from phys4d.sim.kernels.elastic.arrays import AIR, AMBIENT
 from phys4d.sim.rotations import rotate
 from phys4d.sim.scene import Cloth, Elastic, Inflatable, Solid
 from phys4d.sim.shapes import Piece, Shape
 from phys4d.sim.skins import cached_skin, grid_faces
 
-AMBIENT = 101325.0
-"""Pressure of the air around [Pa]."""
-AIR = 1.2
-"""Its density [kg/m^3]."""
 POISSON_OF_SKIN = 0.45
 """Poisson's ratio of what inflatables are made of."""
 CLOTH_SKIN, THIN_SKIN, SOLID_SKIN = 0.005, 0.003, 0.001
@@ -36,11 +33,12 @@ SAFETY = 0.6
 class Part:
     """One elastic body. All arrays are numpy's; node numbers are its own, from 0 on.
 
-    place, speed: (N,3); mass, weight: (N,) what is moved and what is pulled down [kg]. triangles: (F,3), with inverse (F,2,2), area (F,), stiffness (F,4), viscosity.
-    bending: (N,N) sparse, or None; lag of it. cells: (C,8) with edge, share (C,), lame, warp, viscosity, loss, relaxation.
-    skin_faces: of what is seen; skin_rest: (P,3) in the material's axes. parents, weights: (Q,8) the nodes that
-    carry each point that may touch, first of all the vertices of the skin; point_mass: what a contact pushes there. step: the longest stable one [s]; bending_rate: highest frequency of bending
-    [rad/s].
+    place, speed: (N,3); mass, weight: (N,) what is moved and what is pulled down [kg]. triangles: (F,3), with
+    inverse (F,2,2), area (F,), stiffness (F,4), viscosity. bending: (N,N) sparse, or None; lag of it. cells:
+    (C,8) with edge, share (C,), lame, warp, viscosity, loss, relaxation. skin_faces: of what is seen; skin_rest:
+    (P,3) in the material's axes. parents, weights: (Q,8) the nodes that carry each point that may touch, first of
+    all the vertices of the skin; point_mass: what a contact pushes there. step: the longest stable one [s];
+    bending_rate: highest frequency of bending [rad/s].
     """
 
     place: np.ndarray
@@ -199,13 +197,14 @@ def solid_part(thing: Solid) -> Part:
 
 
 def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
-    """(N,N) of a grid: x . B x / 2 is the bending energy of a plate of stiffness 1 and of Poisson's ratio 0, half the
-    integral of the squares of all second derivatives of its places. Quadratic, as threads hardly stretch (Bergou et
-    al., 2006); unlike the square of the Laplacian alone it lets no narrow strip bend for nothing into a saddle."""
+    """(N,N) of a grid: x . B x / 2 is the bending energy of a plate of stiffness 1 and of Poisson's ratio 0, half
+    the integral of the squares of all second derivatives of its places. Quadratic, as threads hardly stretch
+    (Bergou et al., 2006); unlike the square of the Laplacian alone it lets no narrow strip bend for nothing into
+    a saddle."""
 
     def second(n: int) -> tuple[sp.csr_matrix, np.ndarray]:
         """Second differences, and the length of the grid that each stands for, in steps."""
-        made = sp.csr_matrix(sp.diags([1.0, -2.0, 1.0], [0, 1, 2], (n - 2, n)))
+        made = sp.csr_matrix(sp.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(n - 2, n)))
         share = np.ones(n - 2)
         share[0] += 0.5
         share[-1] += 0.5
@@ -217,7 +216,7 @@ def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
         return share
 
     def first(n: int) -> sp.csr_matrix:
-        return sp.csr_matrix(sp.diags([-1.0, 1.0], [0, 1], (n - 1, n)))
+        return sp.csr_matrix(sp.diags_array([-1.0, 1.0], offsets=[0, 1], shape=(n - 1, n)))
 
     (down, long), (over, wide) = second(rows), second(columns)
     made = sp.kron(down.T @ sp.diags(long) @ down, sp.diags(ends(columns)))
@@ -227,7 +226,8 @@ def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
 
 
 def skin_matrix(rest: np.ndarray, faces: np.ndarray) -> sp.csr_matrix:
-    """(N,N) of a closed skin: half the integral of the square of the Laplacian, by cotangents and Voronoi's areas."""
+    """(N,N) of a closed skin: half the integral of the square of the Laplacian, by cotangents and Voronoi's
+    areas."""
     count = len(rest)
     rows, columns, values = [], [], []
     area, least = np.zeros(count), np.zeros(count)
@@ -244,7 +244,9 @@ def skin_matrix(rest: np.ndarray, faces: np.ndarray) -> sp.csr_matrix:
         np.add.at(area, b, share)
         np.add.at(area, c, share)
         np.add.at(least, a, twice / 30)
-    laplacian = sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count,) * 2)
+    laplacian = sp.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count,) * 2
+    )
     return sp.csr_matrix(laplacian.T @ sp.diags(1 / np.maximum(area, least)) @ laplacian)
 
 
@@ -283,20 +285,13 @@ def _lattice(shape: Shape, cell: float) -> Lattice:
     cells = cells.reshape(-1, 8)
     # Every vertex of the skin lies in a cell, or just beyond one that is hardly filled.
     points = skin.vertices.astype(float)
-    home = cKDTree(origin + edge * (ijk + 0.5)).query(points)[1]
+    home = KDTree(origin + edge * (ijk + 0.5)).query(points)[1]
     local = (points - origin) / edge - ijk[home]
     weights = np.ones((len(points), 8))
     for k in range(8):
         for axis in range(3):
             weights[:, k] *= local[:, axis] if k >> axis & 1 else 1 - local[:, axis]
     return Lattice(nodes, cells, share[tuple(ijk.T)], edge, cells[home], weights)
-
-
-@wp.kernel
-def _inside_kernel(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), reach: float, out: wp.array(dtype=wp.int32)):
-    i = wp.tid()
-    found = wp.mesh_query_point_sign_winding_number(mesh, points[i], reach)
-    out[i] = wp.where(found.result and found.sign < 0.0, 1, 0)
 
 
 def _inside(skin: Piece, points: np.ndarray) -> np.ndarray:
@@ -309,7 +304,9 @@ def _inside(skin: Piece, points: np.ndarray) -> np.ndarray:
         )
         found: Any = wp.zeros(len(points), dtype=wp.int32)
         where = wp.array(points.astype(np.float32), dtype=wp.vec3)
-        wp.launch(_inside_kernel, len(points), [mesh.id, where, float(np.ptp(points, axis=0).max()) + 1.0], [found])
+        wp.launch(
+            _inside_kernel, len(points), [mesh.id, where, float(np.ptp(points, axis=0).max()) + 1.0], [found]
+        )
         return found.numpy().astype(bool)
 
 
@@ -342,7 +339,7 @@ def _sides(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return faces[:, [0, 1, 2]].reshape(-1), faces[:, [1, 2, 0]].reshape(-1)
 
 
-def _own_nodes(count: int) -> dict[str, np.ndarray]:
+def _own_nodes(count: int) -> dict[str, Any]:
     """A skin whose vertices are nodes."""
     parents, weights = np.zeros((count, 8), int), np.zeros((count, 8))
     parents[:, 0], weights[:, 0] = np.arange(count), 1

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from phys4d.sim.engines.elastic.build import AMBIENT, Part
+from phys4d.sim.engines.elastic.build import Part
+from phys4d.sim.kernels.elastic.arrays import AMBIENT
 
 
 def membrane_energy(part: Part, place: np.ndarray) -> float:
@@ -63,4 +64,3 @@ def gas_energy(amount: float, volume: float) -> float:
     """What a gas at constant temperature can still do against the air around it [J]; amount: n R T [J]."""
     pressure = amount / volume
     return amount * math.log(pressure / AMBIENT) - (pressure - AMBIENT) * volume
-

@@ -15,19 +15,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.elastic import arrays, kernels
-from phys4d.sim.engines.elastic.build import AMBIENT, Part, part_of
-from phys4d.sim.engines.elastic.distance import KINDS
+from phys4d.sim.engines.elastic.build import part_of
 from phys4d.sim.engines.mujoco.contact import Touches
 from phys4d.sim.engines.mujoco.model import Model
+from phys4d.sim.kernels.elastic import arrays, motion
+from phys4d.sim.kernels.elastic.arrays import AMBIENT
+from phys4d.sim.kernels.elastic.distance import KINDS
 from phys4d.sim.rotations import inverse, matrices, rotate
 from phys4d.sim.scene import Cloth, Inflatable, SceneSpec, Solid, contact_of
 
 INTERVAL, FREE_INTERVAL = 8e-4, 4e-4
 """Longest time between two looks at the rigid bodies [s], where none and where some are free."""
 CONTACT_RATE, CONTACT_STEP = 3000.0, 0.6
-"""Angular frequency of a contact of the mass of its point [rad/s], an impact at 3 m/s sinks in by 1 mm; and the most
-of it times a step."""
+"""Angular frequency of a contact of the mass of its point [rad/s], an impact at 3 m/s sinks in by 1 mm; and the
+most of it times a step."""
 LOOK, MARGIN = 2.4e-3, 0.015
 """How often what may touch is looked for [s], and how far around [m]: 6 m/s."""
 DRAG = 1.2
@@ -85,7 +86,7 @@ class System:
 
     def advance(self, model: Model, data: Any) -> None:
         """Carry the elastic bodies over the interval that MuJoCo is about to take, and push on the rigid ones."""
-        compiled, which = model.compiled, model.bodies
+        which = model.bodies
         self._read(model, data)
         if self.time - self._looked >= LOOK - 1e-9 or self._looked < 0:
             self._look()
@@ -146,7 +147,7 @@ class System:
             self._bodies, self._near, wp.vec3(*gravity), wp.vec3(*wind), 0.0 if calm else DRAG, calm, self.step,
             self.substeps, self._apart, 0.4, min(CONTACT_RATE, CONTACT_STEP / self.step), self._work,
         ]  # fmt: skip
-        wp.launch(kernels.advance, 1, inputs, device="cpu")
+        wp.launch(motion.advance, 1, inputs, device="cpu")
         of_air, of_pumps = self._work.numpy()
         # Air that stands still only brakes.
         self.work += float(of_pumps) + (float(of_air) if self.spec.wind else 0.0)
@@ -175,12 +176,12 @@ class System:
         self._looked = self.time
         self._near.counts.zero_()
         inputs = [self._nodes, self._points, self._colliders, self._bodies, MARGIN, self._near]
-        wp.launch(kernels.find_touching, self._points.count, inputs, device="cpu")
+        wp.launch(motion.find_touching, self._points.count, inputs, device="cpu")
         if self._folding:
             grid, which, resting, reach = self._folding
             grid.build(wp.array(self.place[which.numpy()], dtype=wp.vec3, device="cpu"), reach)
             inputs = [self._nodes, resting, which, grid.id, reach, 2.2 * self._apart, self._near]
-            wp.launch(kernels.find_meeting, len(which), inputs, device="cpu")
+            wp.launch(motion.find_meeting, len(which), inputs, device="cpu")
         counts = self._near.counts.numpy()
         np.minimum(counts, MOST_PAIRS, out=counts)
 
@@ -277,7 +278,9 @@ class System:
         made.rows = wp.array(matrix.indptr, dtype=wp.int32)
         made.columns, made.values = wp.array(matrix.indices, dtype=wp.int32), _floats(matrix.data)
         # As much of the damping asked for as a kick every interval takes.
-        lags = [min(p.lag, 0.5 / (p.bending_rate**2 * self.interval)) if p.bending_rate else 0.0 for p in self.parts]
+        lags = [
+            min(p.lag, 0.5 / (p.bending_rate**2 * self.interval)) if p.bending_rate else 0.0 for p in self.parts
+        ]
         made.viscosity = _floats(np.repeat(lags, [len(p.mass) for p in self.parts]))
         return made
 
@@ -286,7 +289,9 @@ class System:
         corners = np.concatenate([p.cells + f for p, f in zip(self.parts, self.first)])
         made.count = len(corners)
         made.corners = wp.array(corners.reshape(-1), dtype=wp.int32)
-        made.edge, made.warp = (_floats(np.repeat(v, counts)) for v in zip(*((p.edge, p.warp) for p in self.parts)))
+        made.edge, made.warp = (
+            _floats(np.repeat(v, counts)) for v in zip(*((p.edge, p.warp) for p in self.parts))
+        )
         made.share = _floats(np.concatenate([p.share for p in self.parts]))
         lame = np.repeat(np.array([p.lame for p in self.parts], dtype=np.float32), counts, axis=0)
         made.lame = wp.array(lame, dtype=wp.vec2)
@@ -316,7 +321,9 @@ class System:
         made, parts, firsts = arrays.Points(), self.parts, self.first
         counts = [len(p.parents) for p in parts]
         made.count = sum(counts)
-        made.nodes = wp.array(np.concatenate([p.parents + f for p, f in zip(parts, firsts)]).reshape(-1), dtype=wp.int32)
+        made.nodes = wp.array(
+            np.concatenate([p.parents + f for p, f in zip(parts, firsts)]).reshape(-1), dtype=wp.int32
+        )
         made.weights = _floats(np.concatenate([p.weights for p in parts]).reshape(-1))
         # As many as have a weight; they come first.
         used = [np.full(len(p.weights), 8) if len(p.cells) else (p.weights > 0).sum(axis=1) for p in parts]
@@ -329,7 +336,9 @@ class System:
 
     def _upload_colliders(self) -> Any:
         made = arrays.Colliders()
-        solid = [(n, part) for n, body in enumerate(self.spec.bodies) if body.solid for part in body.shape.colliders()]
+        solid = [
+            (n, part) for n, body in enumerate(self.spec.bodies) if body.solid for part in body.shape.colliders()
+        ]
         made.count = len(solid)
         made.kind = wp.array([KINDS.index(part.kind) for _, part in solid], dtype=wp.int32)
         made.size = _vectors(np.array([part.size for _, part in solid]))

@@ -57,7 +57,8 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
 def carry(
     spec: SceneSpec, frames: int, fps: float, substeps: int, guest: Guest | None = None
 ) -> tuple[dict[str, list], Model, Any, Touches]:
-    """Run all frames of so many steps each; returns what was recorded by frame, the model, its data, its contacts."""
+    """Run all frames of so many steps each; returns what was recorded by frame, the model, its data, its
+    contacts."""
     timestep = 1 / (fps * substeps)
     model = build(spec, timestep)
     data = model.start(spec)

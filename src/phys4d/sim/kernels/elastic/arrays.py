@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from phys4d.sim.device import wp
 
+AMBIENT = 101325.0
+"""Pressure of the air around [Pa]."""
+AIR = 1.2
+"""Its density [kg/m^3]."""
 LOOSE, FIXED, SLIDING = -1, -2, -3
 """What holds a node: nothing, the world, a rail along x; from 0 on, the body of that number."""
 
@@ -61,8 +65,8 @@ class Cells:
     """Cubes of a solid, eight nodes each. edge [m]; share: how much of the cube is filled.
 
     lame: the parameters (lambda, mu) [Pa]; warp: stiffness against bending of one cell [N/m], viscosity: how long
-    that lags [s]. loss: by how much the solid is stiffer against what is sudden; relaxation: how long that lasts [s].
-    axial, shear: Green's strain that has come to rest.
+    that lags [s]. loss: by how much the solid is stiffer against what is sudden; relaxation: how long that lasts
+    [s]. axial, shear: Green's strain that has come to rest.
     """
 
     count: wp.int32
@@ -135,8 +139,8 @@ class Colliders:
 class Bodies:
     """Rigid bodies of this moment, in world axes; `middle`: their centre of mass.
 
-    force, torque: what elastic bodies did to them, summed over substeps; push: by elastic and rigid body, the normal
-    force [N], summed likewise.
+    force, torque: what elastic bodies did to them, summed over substeps; push: by elastic and rigid body, the
+    normal force [N], summed likewise.
     """
 
     count: wp.int32

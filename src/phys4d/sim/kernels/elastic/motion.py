@@ -7,7 +7,9 @@ elements. Everything is explicit, so every force is the gradient of an energy, o
 from __future__ import annotations
 
 from phys4d.sim.device import wp
-from phys4d.sim.engines.elastic.arrays import (
+from phys4d.sim.kernels.elastic.arrays import (
+    AIR,
+    AMBIENT,
     FIXED,
     LOOSE,
     SLIDING,
@@ -21,8 +23,7 @@ from phys4d.sim.engines.elastic.arrays import (
     Nodes,
     Points,
 )
-from phys4d.sim.engines.elastic.build import AIR, AMBIENT
-from phys4d.sim.engines.elastic.distance import BOX, CYLINDER, distance_to
+from phys4d.sim.kernels.elastic.distance import BOX, CYLINDER, distance_to
 
 wp.set_module_options({"enable_backward": False})
 
@@ -63,9 +64,9 @@ def stretch(nodes: Nodes, m: Membranes, step: float):
 
 @wp.func
 def deform(nodes: Nodes, cells: Cells, step: float):
-    """A neo-Hookean solid that survives inversion (Smith, de Goes and Kim, 2018), one point a cell, with stiffness
-    against the modes that this point does not see (Flanagan and Belytschko, 1981). What is lost follows the standard
-    linear solid of Zener: a second spring that gives way within the time of relaxation."""
+    """A neo-Hookean solid that survives inversion (Smith, de Goes and Kim, 2018), one point a cell, with
+    stiffness against the modes that this point does not see (Flanagan and Belytschko, 1981). What is lost follows
+    the standard linear solid of Zener: a second spring that gives way within the time of relaxation."""
     for e in range(cells.count):
         edge = cells.edge[e]
         share = cells.share[e]
@@ -115,15 +116,9 @@ def deform(nodes: Nodes, cells: Cells, step: float):
         trace = lam * (da[0] + da[1] + da[2])
         two = 2.0 * mu
         volume = share * edge * edge * edge * scale
-        px = volume * (
-            mu * gx + swell * cx + (trace + two * da[0]) * gx + (two * ds[2]) * gy + (two * ds[1]) * gz
-        )
-        py = volume * (
-            mu * gy + swell * cy + (two * ds[2]) * gx + (trace + two * da[1]) * gy + (two * ds[0]) * gz
-        )
-        pz = volume * (
-            mu * gz + swell * cz + (two * ds[1]) * gx + (two * ds[0]) * gy + (trace + two * da[2]) * gz
-        )
+        px = volume * (mu * gx + swell * cx + (trace + two * da[0]) * gx + (two * ds[2]) * gy + (two * ds[1]) * gz)
+        py = volume * (mu * gy + swell * cy + (two * ds[2]) * gx + (trace + two * da[1]) * gy + (two * ds[0]) * gz)
+        pz = volume * (mu * gz + swell * cz + (two * ds[1]) * gx + (two * ds[0]) * gy + (trace + two * da[2]) * gz)
         warp = share * cells.warp[e] / 64.0
         h1 = warp * h1
         h2 = warp * h2
@@ -141,8 +136,8 @@ def deform(nodes: Nodes, cells: Cells, step: float):
 
 @wp.func
 def inflate(nodes: Nodes, m: Membranes, gases: Gases, step: float):
-    """An ideal gas at constant temperature, p V = n R T, pushes on the triangles that close it; returns the work of
-    pumps [J], by which the gas can do more against the air around."""
+    """An ideal gas at constant temperature, p V = n R T, pushes on the triangles that close it; returns the work
+    of pumps [J], by which the gas can do more against the air around."""
     pumped = float(0.0)
     for g in range(gases.count):
         gases.volume[g] = 0.0
