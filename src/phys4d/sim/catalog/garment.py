@@ -255,7 +255,7 @@ def _flat(size: float, place: Vector, turn: float) -> tuple[np.ndarray, float]:
 
 
 def _in_waves(start: np.ndarray, step: float, span: float, waves: float) -> np.ndarray:
-    """A sheet whose rows step along x, drawn together to `span` in so many waves in y; threads keep their length."""
+    """A sheet whose rows step along x, drawn together to `span` in waves in y, and not stretched."""
     rows = len(start)
     length, first = step * (rows - 1), start[0, 0, 0]
     way = math.copysign(1.0, start[-1, 0, 0] - first)

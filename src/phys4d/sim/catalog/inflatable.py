@@ -95,8 +95,8 @@ def weight_on_air_cushion(draw: Draw) -> Layout:
 
 @scene(
     "cushion_inflates",
-    "A flat vinyl cushion of {size:.2f} m under a {block} block of {mass:.1f} kg is pumped up with {flow:.0f} litres "
-    "a second.",
+    "A flat vinyl cushion of {size:.2f} m under a {block} block of {mass:.1f} kg is pumped up with {flow:.0f} "
+    "litres a second.",
 )
 def cushion_inflates(draw: Draw) -> Layout:
     size, flow, stuff = (
@@ -118,8 +118,8 @@ def cushion_inflates(draw: Draw) -> Layout:
 
 @scene(
     "ring_deflates",
-    "A rubber swim ring at {pressure:.1f} kPa under a {board} board of {mass:.1f} kg loses its air through a valve "
-    "of {valve:.1f} cm2.",
+    "A rubber swim ring at {pressure:.1f} kPa under a {board} board of {mass:.1f} kg loses its air through a "
+    "valve of {valve:.1f} cm2.",
 )
 def ring_deflates(draw: Draw) -> Layout:
     radius, tube, pressure = draw.uniform(0.19, 0.22), draw.uniform(0.07, 0.08), draw.uniform(1.5, 3.0)

@@ -204,7 +204,7 @@ def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
 
     def second(n: int) -> tuple[sp.csr_matrix, np.ndarray]:
         """Second differences, and the length of the grid that each stands for, in steps."""
-        made = sp.csr_matrix(sp.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(n - 2, n)))
+        made = sp.csr_matrix(sp.eye(n - 2, n) - 2 * sp.eye(n - 2, n, 1) + sp.eye(n - 2, n, 2))
         share = np.ones(n - 2)
         share[0] += 0.5
         share[-1] += 0.5
@@ -216,7 +216,7 @@ def plate_matrix(rows: int, columns: int, spacing: float) -> sp.csr_matrix:
         return share
 
     def first(n: int) -> sp.csr_matrix:
-        return sp.csr_matrix(sp.diags_array([-1.0, 1.0], offsets=[0, 1], shape=(n - 1, n)))
+        return sp.csr_matrix(sp.eye(n - 1, n, 1) - sp.eye(n - 1, n))
 
     (down, long), (over, wide) = second(rows), second(columns)
     made = sp.kron(down.T @ sp.diags(long) @ down, sp.diags(ends(columns)))
@@ -304,9 +304,7 @@ def _inside(skin: Piece, points: np.ndarray) -> np.ndarray:
         )
         found: Any = wp.zeros(len(points), dtype=wp.int32)
         where = wp.array(points.astype(np.float32), dtype=wp.vec3)
-        wp.launch(
-            _inside_kernel, len(points), [mesh.id, where, float(np.ptp(points, axis=0).max()) + 1.0], [found]
-        )
+        wp.launch(find_inside, len(points), [mesh.id, where, float(np.ptp(points, axis=0).max()) + 1.0], [found])
         return found.numpy().astype(bool)
 
 
