@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from phys4d.sim.device import wp
 from phys4d.sim.kernels.elastic.arrays import AIR, AMBIENT
+from phys4d.sim.kernels.elastic.inside import find_inside
 from phys4d.sim.rotations import rotate
 from phys4d.sim.scene import Cloth, Elastic, Inflatable, Solid
 from phys4d.sim.shapes import Piece, Shape
