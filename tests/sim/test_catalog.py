@@ -74,7 +74,7 @@ def test_rows_are_sound(name):
                 [(b.shape, b.position) for b in s.bodies],
                 [(r.radius, r.path) for r in s.ropes],
                 [
-                    (getattr(e, "start", None), getattr(e, "shape", None), getattr(e, "young", 0))
+                    [getattr(e, key, None) for key in ("start", "shape", "position", "young", "pressure")]
                     for e in s.elastics
                 ],
             )
