@@ -425,7 +425,7 @@ def test_a_scene_may_bring_its_own_light(monkeypatch, dress):
 
 def test_names_of():
     assert names_of((), None, everything=True) == list(SCENES)
-    for category in ("rigid", "articulated", "rope"):
+    for category in ("rigid", "articulated", "rope", "garment", "deformable", "inflatable"):
         chosen = names_of((), category, everything=False)
         assert len(chosen) >= 5
         assert {SCENES[name].category for name in chosen} == {category}

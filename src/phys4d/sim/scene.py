@@ -329,9 +329,9 @@ def contact_of(a: Material, b: Material) -> Contact:
 def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) -> SceneSpec:
     """The same scene, known only as well as it could be measured: looks unchanged, physics within `scale`.
 
-    Density, friction and restitution, velocity and spin vary by a relative `scale` (one standard deviation is
-    half of it, cut at the whole), positions of free bodies in the horizontal plane by 2 mm, tilt by 0.2 degrees
-    about the vertical. The spread of such an ensemble is what the physics itself leaves open.
+    Density, friction and restitution, stiffness and pressure, velocity and spin vary by a relative `scale` (one
+    standard deviation is half of it, cut at the whole), positions of free bodies in the horizontal plane by 2 mm,
+    tilt by 0.2 degrees about the vertical. The spread of such an ensemble is what the physics itself leaves open.
     """
 
     def factor() -> float:

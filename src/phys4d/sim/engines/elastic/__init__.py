@@ -31,7 +31,7 @@ from phys4d.sim.skins import finer
 def load_kernels() -> None:
     """Compile the kernels, once for a machine and a version; later they come from Warp's cache."""
     for module in (inside, motion):
-        load_module(module.__name__, what="the engine of elastic bodies")
+        load_module(module.__name__, what="the engine of elastic bodies", seconds=5)
 
 
 @ENGINES.register("elastic")
