@@ -48,7 +48,7 @@ def _announce(what: str, seconds: int) -> None:
 
 
 def load_module(module: str, device: str | None = None, what: str = "the ray caster", seconds: int = 20) -> None:
-    """Load the kernels of a Python module, saying of what and how long it takes where they must be compiled first."""
+    """Load the kernels of a Python module, saying so, and how long it takes, where they must be compiled first."""
     target = warp_device(device)
     kernels = wp.get_module(module)
     # Compiled code is filed by the number of threads in a block, which is 1 on the CPU and by default 256 on CUDA.
