@@ -22,7 +22,7 @@ from phys4d.sim.shapes import Box, Cylinder, Duck, Sphere, Vector, about_axis
 scene = functools.partial(catalog.scene, category="garment", engine="elastic")
 
 STUFFS = tuple(FABRICS)
-SPACING = 0.022
+SPACING = 0.024
 """Of the nodes of a cloth [m]."""
 CLIP = 3
 """Nodes along each side of what a clip at a corner holds."""
@@ -139,7 +139,7 @@ def curtain_pulled(draw: Draw) -> Layout:
         Hold(tuple(r * columns for r in rings[1:-1]), "rail"),
         Hold((rings[-1] * columns,), "puller"),
     )
-    cloth = cloth_of(draw, "curtain", stuff, start, step, holds=holds, self_contact=True)
+    cloth = cloth_of(draw, "curtain", stuff, start, step, holds=holds)
     rail = draw.shaped("rail", Cylinder(0.012, wide + 0.2), "steel", 0.3, free=False, solid=False)
     rail = dataclasses.replace(
         rail, position=(0.0, 0.0, high + 0.012), rotation=about_axis((0, 1, 0), math.pi / 2)
@@ -160,7 +160,7 @@ def towel_dropped(draw: Draw) -> Layout:
     start = _in_waves(start, step, wide * draw.uniform(0.85, 0.95), draw.choice((1.5, 2, 2.5)))
     axes = np.stack([along, np.cross(up, along), up])
     start = start @ axes + (0, 0, height + tall / 2)
-    cloth = cloth_of(draw, "towel", stuff, start, step, self_contact=True)
+    cloth = cloth_of(draw, "towel", stuff, start, step)
     facts = {"cloth": stuff, "height": height, "size": tall}
     return Layout((), facts, from_side((-50, 50), (10, 28)), elastics=(cloth,))
 

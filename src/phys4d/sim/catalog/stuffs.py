@@ -157,6 +157,7 @@ def cloth_of(draw: Draw, name: str, stuff: str, start: np.ndarray, spacing: floa
         stretch=stretch,
         shear=round(fabric.shear * stretch, 3),
         bending=float(f"{fabric.bending * draw.uniform(0.9, 1.1):.3g}"),
+        self_contact=True,
         **settings,
     )
 
