@@ -89,7 +89,7 @@ def cloth_blown(draw: Draw) -> Layout:
     side, slant = draw.sign(), draw.uniform(-0.5, 0.5)
     wind = Wind((speed * math.sin(slant), side * speed * math.cos(slant), 0.0), gust, period)
     facts = {"cloth": stuff, "speed": speed, "gust": gust, "period": period, "size": wide}
-    view = from_side((-50, 50), (4, 20))
+    view = from_side((-50, 50), (9, 24))
     return Layout((_frame(draw, span, high),), facts, view, elastics=(cloth,), wind=wind)
 
 
