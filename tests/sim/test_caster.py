@@ -313,7 +313,7 @@ def _close_ups(name: str, seed: int) -> list[tuple[World4D, np.ndarray]]:
     wide, _ = film_scene(motion, spec.viewpoints, (160, 160), np.random.default_rng(seed))
     light = (Light((0.0, 0.0, 1.0), colour=(0.0, 0.0, 0.0)),)
     pairs = []
-    for t in (4, 9, 14) if elastic else (2, 6, 10, 14, 20, 26):
+    for t in (3, 6, 10, 14) if elastic else (2, 6, 10, 14, 20, 26):
         pair = [s.during(slice(t, t + 2)) for s in motion.surfaces]
         fastest = max((_piece(s) for s in pair), key=lambda points: np.abs(np.diff(points, axis=0)).max())
         k, pose = (torch.from_numpy(a[t : t + 2]) for a in (wide.intrinsics, wide.world_from_camera))
