@@ -3,7 +3,7 @@
     python benchmarks/physics.py
 
 Prints what mechanics says, what the simulator gives, and the error: first MuJoCo with phys4d's contacts, then
-grains, liquids, heat and smoke (`media.py`).
+elastic bodies (`elastic.py`), then grains, liquids, heat and smoke (`media.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import elastic
 import media
 import numpy as np
 from scipy.optimize import brentq
@@ -198,6 +199,7 @@ def main() -> None:
     rows.append(("energy of a double pendulum after 5 s [J]", *double_pendulum()))
     rows += [(f"precession of a top, {w} rad/s [rad/s]", *precession(w)) for w in (60, 120)]
     rows += [("period of a hanging chain [s]", *chain()), ("sag of a catenary [m]", *catenary())]
+    rows += elastic.rows()
     rows += media.lines()
     print(f"{'':52}{'textbook':>10}{'simulated':>11}{'error':>9}")
     for what, expected, found in rows:

@@ -1,6 +1,6 @@
 """How fast worlds are simulated with every label, and where the time goes.
 
-    python benchmarks/simulate.py [--size 64 64] [--clips 120] [--category NAME ...] [--runs 3]
+    python benchmarks/simulate.py [--size 64 64] [--clips 120] [--category garment inflatable] [--runs 3]
 
 Prints, for every scene of some categories, the seconds of a clip by part (the best of a few runs), and then the
 clips a minute of a data set of each category with one worker and with two, one after the other in the same run.
@@ -45,22 +45,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
     parser.add_argument("--clips", type=int, default=120)
-    parser.add_argument("--category", nargs="+", default=sorted({SCENES[name].category for name in SCENES}))
+    categories = sorted({SCENES[name].category for name in SCENES})
+    parser.add_argument("--category", nargs="+", choices=categories, default=categories, help="default: all")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     size = tuple(arguments.size)
     caster.load_kernels()
     print(f"seconds for a clip of 17x{size[0]}x{size[1]}, one thread, best of {arguments.runs}")
     print(f"{'scene':22}{'moving':>9}{'filming':>9}{'storing':>9}{'in all':>9}")
-    chosen = [name for name in SCENES if SCENES[name].category in arguments.category]
-    for name in chosen:
+    for name in (name for name in SCENES if SCENES[name].category in arguments.category):
         seconds = parts(name, size, arguments.runs)
         print(f"{name:22}" + "".join(f"{s:9.3f}" for s in (*seconds, sum(seconds))))
     print(
         f"\ndata sets of {arguments.clips} clips, all scenes of a category in turn, start of the workers included"
     )
     print(f"{'category':22}{'scenes':>9}{'1 worker':>16}{'2 workers':>16}")
-    for category in arguments.category:
+    for category in sorted(arguments.category):
         names = names_of((), category, everything=False)
         told = (f"{rate(names, arguments.clips, size, workers):6.0f} clips/min" for workers in (1, 2))
         print(f"{category:22}{len(names):9}" + "".join(f"{text:>16}" for text in told))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from phys4d.sim.catalog import SCENES
 from phys4d.sim.engines import engine_of
 from phys4d.sim.scene import Body, Look, Material, Rope, SceneSpec
 from phys4d.sim.shapes import Ground
@@ -78,3 +79,9 @@ def run(bodies: list[Body], seconds: float, fps: float, gravity: float = G, rope
         state["contacts"],
         np.array(state.get("work", np.zeros(frames))),
     )
+
+
+def frames_of(name: str) -> tuple[int, float]:
+    """How many frames of a row to look at, and how many a second: of elastic bodies, which take long, always the
+    same, so that they run once."""
+    return (17, 24.0) if SCENES[name].engine == "elastic" else (17, 12.0)

@@ -13,7 +13,7 @@ from phys4d.sim import mist
 from phys4d.sim.caster import load_kernels
 from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.device import warp_device
-from phys4d.sim.engines import engine_of
+from phys4d.sim.engines import engine_of, load_kernels_of
 from phys4d.sim.simulate import check_parameters, simulate
 from phys4d.world import World4D
 
@@ -114,15 +114,9 @@ def simulate_dataset(
 def _compile(names: Sequence[str], device: str | None) -> None:
     """Compile every kernel that these scenes need."""
     load_kernels(device)
-    engines = {SCENES[name].engine for name in names}
-    if "grains" in engines:
-        from phys4d.sim.engines import grains
-
-        grains.load_kernels()
-    if "liquid" in engines:
-        from phys4d.sim.engines import liquid
-
-        liquid.load_kernels()
+    engines = sorted({SCENES[name].engine for name in names})
+    for engine in engines:
+        load_kernels_of(engine)
     if "smoke" in engines:
         mist.load_kernels(device)
 

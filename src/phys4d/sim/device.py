@@ -42,20 +42,20 @@ def warp_device(name: str | None = None) -> str:
 
 
 @functools.cache
-def _announce(what: str) -> None:
+def _announce(what: str, seconds: int) -> None:
     """Say once why the first run takes a while."""
-    print(f"phys4d: compiling {what}, once on this machine (about 20 s) ...", file=sys.stderr, flush=True)
+    print(f"phys4d: compiling {what}, once on this machine (about {seconds} s) ...", file=sys.stderr, flush=True)
 
 
-def load_module(module: str, device: str | None = None, what: str = "the ray caster") -> None:
-    """Load the kernels of a Python module, saying so where they must be compiled first."""
+def load_module(module: str, device: str | None = None, what: str = "the ray caster", seconds: int = 20) -> None:
+    """Load the kernels of a Python module, saying so, and how long it takes, where they must be compiled first."""
     target = warp_device(device)
     kernels = wp.get_module(module)
     # Compiled code is filed by the number of threads in a block, which is 1 on the CPU and by default 256 on CUDA.
     block = 1 if target == "cpu" else 256
     cached = Path(wp.config.kernel_cache_dir or "") / kernels.get_module_identifier(block)
     if not cached.is_dir():
-        _announce(what)
+        _announce(what, seconds)
     wp.load_module(kernels, device=target, block_dim=block)
 
 

@@ -268,3 +268,6 @@ def _hsv(hue: float, saturation: float, value: float) -> Colour:
 
 def _pick(rng: np.random.Generator, *options: str) -> str:
     return options[int(rng.integers(len(options)))]
+
+
+hsv, pick = _hsv, _pick

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from phys4d.errors import InputError, unknown_name
+from phys4d.sim.elastics import Elastic, Inflatable, Wind
 from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.shapes import UPRIGHT, Colour, Quaternion, Shape, Vector, about_axis, multiply
 from phys4d.sim.textures import PATTERNS
@@ -193,12 +194,15 @@ class SceneSpec:
     context_frames: int = 1
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     ropes: tuple[Rope, ...] = ()
+    elastics: tuple[Elastic, ...] = ()
+    wind: Wind | None = None
     media: tuple[Medium, ...] = ()
 
     @property
     def passive(self) -> bool:
         """Whether nothing drives it, so that its energy can only fall."""
-        return not any(body.joint and body.joint.motor for body in self.bodies)
+        pumped = any(isinstance(each, Inflatable) and each.pump for each in self.elastics)
+        return not (self.wind or pumped or any(body.joint and body.joint.motor for body in self.bodies))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,9 +221,9 @@ def contact_of(a: Material, b: Material) -> Contact:
 def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) -> SceneSpec:
     """The same scene, known only as well as it could be measured: looks unchanged, physics within `scale`.
 
-    Density, friction and restitution, velocity and spin vary by a relative `scale` (one standard deviation is
-    half of it, cut at the whole), positions of free bodies in the horizontal plane by 2 mm, tilt by 0.2 degrees
-    about the vertical. The spread of such an ensemble is what the physics itself leaves open.
+    Density, friction and restitution, stiffness and pressure, velocity and spin vary by a relative `scale` (one
+    standard deviation is half of it, cut at the whole), positions of free bodies in the horizontal plane by 2 mm,
+    tilt by 0.2 degrees about the vertical. The spread of such an ensemble is what the physics itself leaves open.
     """
 
     def factor() -> float:
@@ -275,5 +279,8 @@ def perturbed(spec: SceneSpec, rng: np.random.Generator, scale: float = 0.02) ->
         )
         for rope in spec.ropes
     )
+    elastics = tuple(
+        dataclasses.replace(each.varied(factor), material=vary(each.material)) for each in spec.elastics
+    )
     media = tuple(medium.varied(factor) for medium in spec.media)
-    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes, media=media)
+    return dataclasses.replace(spec, bodies=tuple(bodies), ropes=ropes, elastics=elastics, media=media)

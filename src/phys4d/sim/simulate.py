@@ -108,7 +108,9 @@ def _meta(spec: SceneSpec, motion: Motion, **source: Any) -> dict[str, Any]:
         "gravity": list(spec.gravity),
         "parameters": spec.parameters,
         "instances": {
-            str(body.instance): body.name for body in (*spec.bodies, *spec.ropes, *spec.media) if body.instance
+            str(thing.instance): thing.name
+            for thing in (*spec.bodies, *spec.ropes, *spec.elastics, *spec.media)
+            if thing.instance
         },
         "light": [dataclasses.asdict(light) for light in spec.lights],
         "physics": motion.state,

@@ -165,8 +165,8 @@ def energy_error(pair: Pair) -> Measured:
         return nothing("no meta tells that the scene is passive")
     free = _free(told)
     bodies = {b.truth.name: b for b in pair.once(followed)}
-    if not free or set(free) != set(physics["bodies"]):
-        return nothing("not every body of the scene moves freely")
+    if not free or set(free) != set(physics["bodies"]) or physics.get("elastics"):
+        return nothing("not every body of the scene moves freely and keeps its shape")
     if any(name not in bodies for name in free):
         return nothing("a body of the scene cannot be followed")
     chosen = [bodies[name] for name in free]

@@ -15,6 +15,7 @@ import numpy as np
 
 from phys4d.errors import InputError, Registry, unknown_name
 from phys4d.sim.dressing import Draw
+from phys4d.sim.elastics import Elastic, Wind
 from phys4d.sim.lights import AreaLight, Light, Sky
 from phys4d.sim.media import Medium
 from phys4d.sim.scene import Body, Rope, SceneSpec, Viewpoints, perturbed
@@ -31,6 +32,8 @@ class Layout:
     facts: dict[str, Any]
     viewpoints: Viewpoints = dataclasses.field(default_factory=Viewpoints)
     ropes: tuple[Rope, ...] = ()
+    elastics: tuple[Elastic, ...] = ()
+    wind: Wind | None = None
     media: tuple[Medium, ...] = ()
     lights: tuple[Light | AreaLight, ...] | None = None
     sky: Sky | None = None
@@ -75,10 +78,12 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
     draw = Draw(random_stream(name, seed, "physics"), random_stream(name, seed, "looks"))
     floor_name, floor = draw.floor()
     layout = row.layout(draw)
-    seen = [*(body for body in layout.bodies if body.free or body.focus), *layout.ropes, *layout.media]
+    bodies_seen = (body for body in layout.bodies if body.free or body.focus)
+    seen = [*bodies_seen, *layout.ropes, *layout.elastics, *layout.media]
     instances = {thing.name: number for number, thing in enumerate(seen, start=1)}
     bodies = [dataclasses.replace(b, instance=instances.get(b.name, 0)) for b in layout.bodies]
     ropes = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.ropes]
+    elastics = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.elastics]
     media = [dataclasses.replace(each, instance=instances[each.name]) for each in layout.media]
     spec = SceneSpec(
         name=name,
@@ -92,6 +97,8 @@ def build(name: str, seed: int = 0, perturb: int = 0) -> SceneSpec:
         context_frames=row.context_frames,
         parameters={"floor": floor_name, **layout.facts},
         ropes=tuple(ropes),
+        elastics=tuple(elastics),
+        wind=layout.wind,
         media=tuple(media),
     )
     return perturbed(spec, random_stream(name, seed, f"perturb {perturb}")) if perturb else spec
@@ -113,4 +120,6 @@ def random_stream(name: str, seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(purpose.encode())])
 
 
-from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics, granular, fluid, thermodynamics  # noqa: E402, F401, I001  rows file themselves
+# Rows file themselves.
+from phys4d.sim.catalog import rigid, everyday, articulated, rope, optics  # noqa: E402, F401, I001
+from phys4d.sim.catalog import garment, deformable, inflatable, granular, fluid, thermodynamics  # noqa: E402, F401

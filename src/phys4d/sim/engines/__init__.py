@@ -16,11 +16,20 @@ Engine = Callable[[SceneSpec, int, float], Motion]
 """(spec, frames, fps) -> Motion; deterministic."""
 
 ENGINES: Registry[Engine] = Registry("engine")
+KERNELS: dict[str, Callable[[], None]] = {}
+"""What compiles the kernels of an engine, for those that have some."""
 
 
 def engine_of(name: str) -> Engine:
     """The engine of that name; an unknown one raises InputError with the known ones."""
     # Imported when first asked for: an engine may need packages that take seconds to load.
-    from phys4d.sim.engines import grains, heat, liquid, mujoco, smoke  # noqa: F401
+    from phys4d.sim.engines import elastic, grains, heat, liquid, mujoco, smoke  # noqa: F401
 
     return ENGINES[name]
+
+
+def load_kernels_of(name: str) -> None:
+    """Compile what an engine needs, once for a machine and a version."""
+    engine_of(name)
+    if name in KERNELS:
+        KERNELS[name]()

@@ -18,7 +18,7 @@ import numpy as np
 
 from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module, wp
-from phys4d.sim.engines import ENGINES
+from phys4d.sim.engines import ENGINES, KERNELS
 from phys4d.sim.engines.mujoco.coupled import RigidPart
 from phys4d.sim.engines.mujoco.soundness import check_energy
 from phys4d.sim.engines.seeds import packed
@@ -71,6 +71,9 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
 def load_kernels() -> None:
     """Compile the kernels, once for a machine and a version."""
     load_module(kernels.__name__, what="the kernels of grains")
+
+
+KERNELS["grains"] = load_kernels
 
 
 class _Heap:

@@ -18,7 +18,7 @@ import numpy as np
 
 from phys4d.errors import ExplodedError
 from phys4d.sim.device import load_module
-from phys4d.sim.engines import ENGINES
+from phys4d.sim.engines import ENGINES, KERNELS
 from phys4d.sim.engines.grains import ROOM
 from phys4d.sim.engines.liquid.pool import Pool
 from phys4d.sim.engines.mujoco.coupled import RigidPart
@@ -82,6 +82,9 @@ def load_kernels() -> None:
     """Compile the kernels, once for a machine and a version."""
     for module in (transfer, pressure, covers, faces):
         load_module(module.__name__, what="the kernels of liquids")
+
+
+KERNELS["liquid"] = load_kernels
 
 
 def _tell(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import mujoco
 import numpy as np
@@ -30,6 +30,15 @@ STRIDE = 3
 __all__ = ["CONTACT_RATE", "TIMESTEP", "bounce", "damping_ratio", "record_frame", "run", "state_of"]
 
 
+class Guest(Protocol):
+    """Something that MuJoCo knows nothing of, and that moves along with it: `advance` is called before each of its
+    steps, reads where the bodies are and may push on them; `record` at every frame."""
+
+    def advance(self, model: Model, data: Any) -> None: ...
+
+    def record(self) -> None: ...
+
+
 @ENGINES.register("mujoco")
 def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     """Simulate `frames` frames. Raises ExplodedError where the simulation blows up, see `soundness.check`.
@@ -40,6 +49,16 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     [kg m/s] of everything that moves, and where motors drive it, the work [J] that they have done so far.
     """
     substeps = math.ceil(1 / (fps * (ROPE_TIMESTEP if spec.ropes else TIMESTEP)))
+    record, model, data, touches = carry(spec, frames, fps, substeps)
+    check(spec, model, data, {key: np.array(record[key]) for key in ("position", "energy", "work")}, fps)
+    return Motion(tuple(surfaces_of(spec, record)), fps, state_of(spec, model, record, touches))
+
+
+def carry(
+    spec: SceneSpec, frames: int, fps: float, substeps: int, guest: Guest | None = None
+) -> tuple[dict[str, list], Model, Any, Touches]:
+    """Run all frames of so many steps each; returns what was recorded by frame, the model, its data, its
+    contacts."""
     timestep = 1 / (fps * substeps)
     model = build(spec, timestep)
     data = model.start(spec)
@@ -54,7 +73,7 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
     work = 0.0
     for frame in range(frames):
         if frame:
-            work += _advance(model, data, substeps, touches, passive=spec.passive)
+            work += _advance(model, data, substeps, touches, guest, passive=spec.passive)
         if leaps:
             speed = data.qvel.copy()
             _midway(model, data, now)
@@ -65,8 +84,9 @@ def run(spec: SceneSpec, frames: int, fps: float) -> Motion:
         mujoco.mj_forward(model.compiled, now)
         record_frame(record, model, now, spec)
         record["work"].append(work)
-    check(spec, model, data, {key: np.array(record[key]) for key in ("position", "energy", "work")}, fps)
-    return Motion(tuple(surfaces_of(spec, record)), fps, state_of(spec, model, record, touches))
+        if guest:
+            guest.record()
+    return record, model, data, touches
 
 
 def _midway(model: Model, data: Any, now: Any) -> None:
@@ -82,18 +102,22 @@ def _midway(model: Model, data: Any, now: Any) -> None:
     now.qvel[:] = speed
 
 
-def _advance(model: Model, data: Any, substeps: int, touches: Touches, *, passive: bool) -> float:
+def _advance(
+    model: Model, data: Any, substeps: int, touches: Touches, guest: Guest | None, *, passive: bool
+) -> float:
     """Take the steps of one frame; returns the work of the motors meanwhile [J]."""
     work, done = 0.0, 0
     power = 0.0 if passive else model.power(data)
     while done < substeps:
-        count = min(STRIDE, substeps - done) if passive else 1
+        count = min(STRIDE, substeps - done) if passive and not guest else 1
+        if guest:
+            guest.advance(model, data)
         mujoco.mj_step(model.compiled, data, nstep=count)
         if not passive:
             before, power = power, model.power(data)
             work += (before + power) / 2 * model.compiled.opt.timestep
         done += count
-        if passive or done % STRIDE == 0 or done == substeps:
+        if (passive and not guest) or done % STRIDE == 0 or done == substeps:
             touches.sample(data)
     return work
 
@@ -143,7 +167,7 @@ def _chain(rope: Rope, segments: list[int], model: Model, data: Any) -> tuple[np
 
 
 def state_of(spec: SceneSpec, model: Model, record: dict[str, list], touches: Touches) -> dict[str, Any]:
-    """What the metadata say of a run, see `run`."""
+    """What the metadata say of rigid bodies and ropes."""
     arrays = {key: np.array(series) for key, series in record.items() if key != "ropes"}
     bodies = {}
     for row, (body, index) in enumerate(zip(spec.bodies, model.bodies)):

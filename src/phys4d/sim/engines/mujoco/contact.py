@@ -85,8 +85,8 @@ class Touches:
 
     def sample(self, data: Any) -> None:
         """Note the contacts of the step that was taken last."""
-        self._now = data.time
         if not data.ncon:
+            self._now = data.time
             return
         contact = data.contact
         address = contact.efc_address
@@ -97,6 +97,11 @@ class Touches:
             if push > 0:
                 pair = (a, b) if a <= b else (b, a)
                 pushes[pair] = pushes.get(pair, 0.0) + push
+        self.note(pushes, data.time)
+
+    def note(self, pushes: dict[tuple[int, int], float], now: float) -> None:
+        """Note who pushes whom now, and how hard [N]."""
+        self._now = now
         for pair, push in pushes.items():
             touch = self._open.get(pair)
             if touch and self._now - touch.last <= BREAK:

@@ -102,8 +102,9 @@ def build(spec: SceneSpec, timestep: float) -> Model:
     world.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     world.option.impratio = 10  # stiff friction: resting things do not creep
     world.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    # What swings in joints keeps its energy only if it is integrated to a high order; ropes are too stiff.
-    accurate = any(body.joint for body in spec.bodies) and not spec.ropes
+    # What swings in joints keeps its energy only if it is integrated to a high order; ropes are too stiff,
+    # and elastic bodies push in steps.
+    accurate = any(body.joint for body in spec.bodies) and not spec.ropes and not spec.elastics
     if accurate:
         world.option.integrator = mujoco.mjtIntegrator.mjINT_RK4
     # And there a contact is the continuous one.

@@ -38,10 +38,11 @@ def check(spec: SceneSpec, model: Model, data: Any, record: Mapping[str, np.ndar
     check_places(spec, record["position"], fps)
 
 
-def check_energy(spec: SceneSpec, energy: np.ndarray) -> None:
-    """A scene only loses energy, but for what its motors bring in, which is taken off here."""
+def check_energy(spec: SceneSpec, energy: np.ndarray, brought: float = 0.0) -> None:
+    """A scene only loses energy, but for what its motors bring in, which is taken off here; brought: how much that
+    was [J], of which a share is lost count of."""
     gain, change = energy.max() - energy[0], energy.max() - energy.min()
-    if not np.isfinite(energy).all() or gain > 0.05 * change + 0.01 * abs(energy[0]) + 1e-3:
+    if not np.isfinite(energy).all() or gain > 0.05 * change + 0.01 * (abs(energy[0]) + brought) + 1e-3:
         raise ExplodedError(
             f"scene {spec.name} exploded: its energy rose from {energy[0]:.4g} to {energy.max():.4g} J"
         )
