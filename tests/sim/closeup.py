@@ -54,11 +54,11 @@ def labels_agree_with_geometry(world: World4D, slack: float = 0.001) -> None:
     assert len(world.tracks) >= 32
 
 
-def residual_shifts(spec: SceneSpec, motion: Motion, times: Sequence[int]) -> tuple[list, list]:
+def residual_shifts(spec: SceneSpec, motion: Motion, times: Sequence[int], seed: int = 0) -> tuple[list, list]:
     """(dx, dy) [px] by which the next frames, warped back by the flow, are still shifted, for all that moves; and
-    the same where 0.3 px were added to the flow."""
+    the same where 0.3 px were added to the flow. seed: of the camera."""
     residuals, planted = [], []
-    for world, albedo in close_ups(spec, motion, times):
+    for world, albedo in close_ups(spec, motion, times, seed):
         for instance in np.unique(world.segmentation[0])[1:]:
             if not np.abs(world.scene_flow[0][world.segmentation[0] == instance]).max() > 1e-3:
                 continue
@@ -69,7 +69,9 @@ def residual_shifts(spec: SceneSpec, motion: Motion, times: Sequence[int]) -> tu
     return residuals, planted
 
 
-def close_ups(spec: SceneSpec, motion: Motion, times: Sequence[int]) -> list[tuple[World4D, np.ndarray]]:
+def close_ups(
+    spec: SceneSpec, motion: Motion, times: Sequence[int], seed: int
+) -> list[tuple[World4D, np.ndarray]]:
     """Pairs of frames, zoomed in on what moves most between them (any intrinsics must do), and their albedo.
 
     Of a rope or a rod only a piece is filmed, so that it is many pixels wide.
@@ -77,7 +79,7 @@ def close_ups(spec: SceneSpec, motion: Motion, times: Sequence[int]) -> list[tup
     Light stays where it is while a ball turns, and would pass for motion. So each pair is filmed twice, with a
     fine black and white pattern on every body and without: their ratio is the pattern alone.
     """
-    wide, _ = film_scene(motion, spec.viewpoints, (160, 160), np.random.default_rng(0))
+    wide, _ = film_scene(motion, spec.viewpoints, (160, 160), np.random.default_rng(seed))
     light = (Light((0.0, 0.0, 1.0), colour=(0.0, 0.0, 0.0)),)
     pairs = []
     for t in times:
