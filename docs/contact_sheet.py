@@ -1,7 +1,7 @@
 """Make a contact sheet of scenes: for each row a strip of frames and its caption.
 
 python docs/contact_sheet.py scenes.png
-python docs/contact_sheet.py ropes.png --category rope --seeds 0 1
+python docs/contact_sheet.py bends.png --category rope garment --seeds 0 1
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from phys4d.sim.catalog import names_of
+from phys4d.sim.catalog import SCENES, names_of
 from phys4d.sim.simulate import simulate
 
 FRAMES, SHOWN = 17, (0, 4, 8, 12, 16)
@@ -68,12 +68,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="picture to write (.png, .webp)")
     parser.add_argument("--scene", nargs="+", default=[], help="rows by name; default: all of them")
-    parser.add_argument("--category", help="the rows of a category")
+    parser.add_argument("--category", nargs="+", default=[], help="the rows of categories")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one strip for each")
     parser.add_argument("--size", type=int, default=96, help="height and width of a frame [px]")
     parser.add_argument("--columns", type=int, default=2)
     chosen = parser.parse_args()
-    names = names_of(chosen.scene, chosen.category, everything=not (chosen.scene or chosen.category))
+    wanted = {name for category in chosen.category for name in names_of((), category, everything=False)}
+    names = [name for name in SCENES if name in wanted]
+    if not names:
+        names = names_of(chosen.scene, None, everything=not chosen.scene)
     sheet(names, chosen.seeds, chosen.size, chosen.columns).save(chosen.out)
 
 
