@@ -7,14 +7,16 @@ import functools
 
 import numpy as np
 import pytest
+import trimesh
 from bench import MEDIA
 from closeup import labels_agree_with_geometry, residual_shifts
+from scipy.spatial import cKDTree
 
 from phys4d.data.verify import world_problems
 from phys4d.sim import caster, filming
 from phys4d.sim.catalog import SCENES, build, random_stream
 from phys4d.sim.engines import engine_of
-from phys4d.sim.motion import Motion
+from phys4d.sim.motion import Motion, Skin
 from phys4d.sim.scene import SceneSpec
 from phys4d.sim.simulate import simulate
 from phys4d.world import World4D
@@ -98,6 +100,31 @@ def test_flow_agrees_with_the_next_rendered_frame(name):
     assert np.median(np.linalg.norm(residuals, axis=1)) < limit
     found = np.median(np.array(planted) - np.array(residuals), axis=0)
     np.testing.assert_allclose(found, [0.3, 0.0], atol=0.13)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if SCENES[name].engine == "liquid"])
+def test_liquids_move_as_their_particles_and_onto_their_next_surface(name):
+    """Where its vertices will be, against the particles themselves and the surface that the next frame has."""
+    spec = coarse(name, 0)
+    skin = engine_of("liquid")(spec, 14, 24.0).surfaces[-1]
+    assert isinstance(skin, Skin)
+    particles, cell = skin.follow.__self__._places, spec.media[0].cell  # type: ignore[attr-defined]
+    away, off = [], []
+    for t in (2, 7, 12):
+        now, then = skin.meshes[t : t + 2]
+        distance, near = cKDTree(particles[t]).query(now.vertices, 16)
+        weight = np.exp(-((distance / cell) ** 2))[..., None]
+        moved = (weight * (particles[t + 1] - particles[t])[near]).sum(1) / weight.sum(1)
+        away.append((now.ahead - now.vertices - moved) / cell)
+        surface = trimesh.Trimesh(then.vertices, then.faces, process=False).sample(60_000)
+        off.append(cKDTree(surface).query(now.ahead)[0] / cell)
+    error = np.linalg.norm(np.concatenate(away), axis=1)
+    assert np.median(error) < 0.1
+    assert np.quantile(error, 0.9) < 0.4
+    # What folds under is farther than the slack, and `visible` says so.
+    lands = np.concatenate(off) < skin.slack / cell
+    assert lands.mean() > 0.75
+    assert np.quantile(np.concatenate(off)[lands], 0.9) < 0.15
 
 
 @pytest.mark.parametrize("name", ROWS)
