@@ -3,7 +3,7 @@
     python benchmarks/simulate.py [--size 64 64] [--clips 120] [--category garment inflatable] [--runs 3]
 
 Prints, for every scene of some categories, the processor's seconds for a clip by part (the best of a few runs);
-then the clips a minute of a data set of each category with one worker and with two, one after the other in the same
+then the clips a minute of a data set of each category by one worker and by two, one after the other in one
 run, beside what the processor's seconds of its clips leave possible on two cores that do nothing else.
 """
 
