@@ -109,15 +109,15 @@ def _advance(
     work, done = 0.0, 0
     power = 0.0 if passive else model.power(data)
     while done < substeps:
-        count = min(STRIDE, substeps - done) if passive and not guest else 1
+        count = 1 if guest else min(STRIDE, substeps - done)
         if guest:
             guest.advance(model, data)
         mujoco.mj_step(model.compiled, data, nstep=count)
         if not passive:
             before, power = power, model.power(data)
-            work += (before + power) / 2 * model.compiled.opt.timestep
+            work += (before + power) / 2 * count * model.compiled.opt.timestep
         done += count
-        if (passive and not guest) or done % STRIDE == 0 or done == substeps:
+        if not guest or done % STRIDE == 0 or done == substeps:
             touches.sample(data)
     return work
 
