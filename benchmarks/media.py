@@ -126,7 +126,11 @@ def hopper() -> list[tuple[float, float]]:
 
 
 def repose(friction: float, rolling: float) -> float:
-    """Slope at which a bed comes to rest whose box was tilted to 42 degrees at once [degrees]."""
+    """Slope at which a bed comes to rest whose box was tilted to 42 degrees at once [degrees].
+
+    Dry sand: 34 (Glover, Pocket Ref, 1995). With less resistance to rolling it is nearer to that, 36 at 0.08, but
+    columns run out too far, by 41 % at an aspect of 1.5: 0.12 is what both bear.
+    """
     radius, long, high, tilt = 0.0075, 0.5, 0.12, math.radians(42)
     wide, rough = 9 * radius, Material("rough", 2600.0, 0.8, 0.1)
     bodies = [
@@ -335,7 +339,7 @@ def plumes(cell: float = 0.03) -> list[tuple[str, float, float]]:
 def lines() -> list[tuple[str, float, float]]:
     """What is compared, what nature says, what the simulator says."""
     slide = [
-        (f"grain down {d} degrees, mu = {m}, rolling {r}, 0.5 s [m]", way(m, d, r), sliding_grain(m, d, r))
+        (f"grain down {d} degrees, mu {m}, rolling {r} [m]", way(m, d, r), sliding_grain(m, d, r))
         for m, d, r in ((0.3, 25, 1.0), (0.5, 20, 0.05))
     ]
     runs = [(f"run-out of a column of sand, aspect {a} [lengths]", *run_out(a)) for a in (0.8, 1.5, 3.0)]
