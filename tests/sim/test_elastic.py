@@ -31,8 +31,9 @@ from phys4d.sim.hulls import (
 )
 from phys4d.sim.kernels.elastic.arrays import AMBIENT
 from phys4d.sim.motion import Motion, Surface
+from phys4d.sim.rotations import matrices
 from phys4d.sim.scene import Body, Joint, SceneSpec, perturbed
-from phys4d.sim.shapes import Box, Cylinder, Ground, Sphere, Vector
+from phys4d.sim.shapes import Box, Ground, Sphere, Vector
 
 SMOOTH = material(friction=0.0, restitution=0.0)
 
@@ -282,22 +283,42 @@ def test_wind_carries_and_still_air_brakes():
     assert gain[-1] == pytest.approx(blown["work"][-1], rel=0.15)
 
 
-def depth_in(points: np.ndarray, body: Body) -> float:
-    """How deep the deepest point is within a sphere, an upright box or an upright cylinder [m]."""
-    local = points - np.array(body.position)
-    match body.shape:
-        case Sphere(r):
-            away = np.linalg.norm(local, axis=1) - r
-        case Box(size):
-            w, _, _, z = body.rotation
-            a = -2 * math.atan2(z, w)
-            turned = local @ np.array([[math.cos(a), math.sin(a), 0], [-math.sin(a), math.cos(a), 0], [0, 0, 1]])
-            away = (np.abs(turned) - np.array(size) / 2).max(axis=1)
-        case Cylinder(r, h):
-            away = np.maximum(np.hypot(*local[:, :2].T) - r, np.abs(local[:, 2]) - h / 2)
-        case _:
-            return 0.0
-    return float(-away.min())
+def depth_in(points: np.ndarray, body: Body, at: np.ndarray, turn: np.ndarray) -> float:
+    """How deep the deepest point is within what a body is touched as [m]; the body stands at a place, turned."""
+    deepest = -math.inf
+    for part in body.shape.colliders():
+        p = ((points - at) @ turn - np.array(part.position)) @ matrices(np.array([part.rotation]))[0]
+        size = np.array(part.size)
+        match part.kind:
+            case "plane":
+                depth = -p[:, 2]
+            case "box":
+                depth = (size - np.abs(p)).min(axis=1)
+            case "cylinder":
+                depth = np.minimum(size[0] - np.hypot(p[:, 0], p[:, 1]), size[1] - np.abs(p[:, 2]))
+            case "ellipsoid":
+                depth = (1 - np.linalg.norm(p / size, axis=1)) * size.min()
+            case _:
+                p[:, 2] -= np.clip(p[:, 2], -size[1], size[1])
+                depth = size[0] - np.linalg.norm(p, axis=1)
+        deepest = max(deepest, float(depth.max()))
+    return deepest
+
+
+@pytest.mark.parametrize("name", [name for name in SCENES if SCENES[name].engine == "elastic"])
+def test_nothing_elastic_enters_what_is_rigid(name):
+    spec = build(name, 0)
+    motion = run(spec, *frames_of(name))
+    for thing in spec.elastics:
+        skin = next(s for s in motion.surfaces if s.name == thing.name)
+        assert isinstance(skin, Surface)
+        limit = 0.002 if isinstance(thing, Cloth) else 0.008
+        for body in (body for body in spec.bodies if body.solid):
+            state = motion.state["bodies"].get(body.name)
+            for t, points in enumerate(skin.vertices):
+                at = np.array(state["position"][t] if state else body.position)
+                turn = matrices(np.array([state["rotation"][t] if state else body.rotation]))[0]
+                assert depth_in(points, body, at, turn) < limit, (body.name, t)
 
 
 def test_silk_covers_what_it_falls_on_and_does_not_enter_it():
@@ -309,7 +330,8 @@ def test_silk_covers_what_it_falls_on_and_does_not_enter_it():
         assert isinstance(cloth, Surface)
         # Points between the nodes too: middles of all triangles.
         points = cloth.vertices[:, cloth.faces].mean(2)
-        assert max(depth_in(p, body) for p in points) < 0.002, seed
+        place, turn = np.array(body.position), matrices(np.array([body.rotation]))[0]
+        assert max(depth_in(p, body, place, turn) for p in points) < 0.002, seed
         assert points[-1, :, 2].min() > -0.001
         state = motion.state["elastics"]["cloth"]
         assert max(state["stretch"]) < 0.05

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from phys4d.sim.device import wp
-from phys4d.sim.kernels.solids import KINDS, Solids
+from phys4d.sim.kernels.primitives import KINDS
+from phys4d.sim.kernels.solids import Solids
 from phys4d.sim.rotations import matrices
 from phys4d.sim.scene import Body, Material, contact_of
 from phys4d.sim.shapes import Collider

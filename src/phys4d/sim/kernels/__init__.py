@@ -6,6 +6,7 @@ the kernels; `volumes.py`: those of smoke. All geometry is in world axes [m]. Pr
 t+1 is the same piece of surface, which makes scene flow, flow, visibility and tracks exact by construction; where
 a surface changes its topology, every frame says where its vertices will be in the next.
 
-Of the engines: `elastic/`, cloth, elastic solids and inflatables; `solids.py`, distances to bodies; `grains.py`;
-and of liquids `transfer.py`, `covers.py`, `pressure.py` and `faces.py`.
+Of the engines: `primitives.py`, distances to what bodies are touched as; `elastic/`, cloth, elastic solids and
+inflatables; `solids.py`, bodies among media; `grains.py`; and of liquids `transfer.py`, `covers.py`, `pressure.py`
+and `faces.py`.
 """

@@ -21,7 +21,7 @@ from phys4d.sim.engines.mujoco.contact import Touches
 from phys4d.sim.engines.mujoco.model import Model
 from phys4d.sim.kernels.elastic import arrays, motion
 from phys4d.sim.kernels.elastic.arrays import AMBIENT
-from phys4d.sim.kernels.elastic.distance import KINDS
+from phys4d.sim.kernels.primitives import KINDS
 from phys4d.sim.rotations import inverse, matrices, rotate
 from phys4d.sim.scene import SceneSpec, contact_of
 

@@ -23,7 +23,7 @@ from phys4d.sim.kernels.elastic.arrays import (
     Nodes,
     Points,
 )
-from phys4d.sim.kernels.elastic.distance import BOX, CYLINDER, distance_to
+from phys4d.sim.kernels.primitives import BOX, CYLINDER, distance_to
 
 wp.set_module_options({"enable_backward": False})
 
