@@ -15,7 +15,8 @@ import numpy as np
 from phys4d.sim.elastics import Cloth
 from phys4d.sim.engines import engine_of
 from phys4d.sim.engines.elastic import load_kernels
-from phys4d.sim.scene import Body, Look, Material, SceneSpec
+from phys4d.sim.materials import Look, Material
+from phys4d.sim.scene import Body, SceneSpec
 from phys4d.sim.shapes import Ground, Sphere
 
 FRAMES, FPS = 9, 12.0

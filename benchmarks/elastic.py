@@ -12,8 +12,9 @@ from phys4d.sim.elastics import Cloth, Elastic, Hold, Inflatable, Solid
 from phys4d.sim.engines import engine_of
 from phys4d.sim.engines.elastic.system import System
 from phys4d.sim.hulls import BallHull, RoundedBox
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.motion import Surface
-from phys4d.sim.scene import Body, Joint, Look, Material, SceneSpec
+from phys4d.sim.scene import Body, Joint, SceneSpec
 from phys4d.sim.shapes import Box, Ground, Vector
 
 G, FPS = 9.81, 12.0

@@ -22,10 +22,11 @@ from scipy.special import erf, erfc
 from phys4d.sim.engines import engine_of
 from phys4d.sim.engines.heat.conduction import Conductor
 from phys4d.sim.engines.smoke import Plume
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.media import Block, Grains, Liquid, Smoke
 from phys4d.sim.motion import Motion
 from phys4d.sim.objects import Compound, Part
-from phys4d.sim.scene import Body, Look, Material, SceneSpec
+from phys4d.sim.scene import Body, SceneSpec
 from phys4d.sim.shapes import Box, Collider, Ground, Sphere, about_axis
 
 G = 9.81

@@ -18,7 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import ellipk, j0, jn_zeros
 
 from phys4d.sim.engines import engine_of
-from phys4d.sim.scene import Body, Joint, Look, Material, Rope, SceneSpec
+from phys4d.sim.materials import Look, Material
+from phys4d.sim.scene import Body, Joint, Rope, SceneSpec
 from phys4d.sim.shapes import Box, Cylinder, Ground, Sphere, about_axis, multiply
 
 G = 9.81

@@ -9,7 +9,8 @@ import numpy as np
 
 from phys4d.sim.catalog import SCENES
 from phys4d.sim.engines import engine_of
-from phys4d.sim.scene import Body, Look, Material, Rope, SceneSpec
+from phys4d.sim.materials import Look, Material
+from phys4d.sim.scene import Body, Rope, SceneSpec
 from phys4d.sim.shapes import Ground
 
 GREY = Look((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

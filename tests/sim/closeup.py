@@ -13,8 +13,9 @@ from studio import film, points_on
 from phys4d.geometry import backward_warp, motion_from_scene_flow, project_tracks, visible_by_depth
 from phys4d.sim.filming import film as film_scene
 from phys4d.sim.lights import Light
+from phys4d.sim.materials import Look
 from phys4d.sim.motion import CROWD, Motion, Skin, Spheres, Surface
-from phys4d.sim.scene import Look, SceneSpec
+from phys4d.sim.scene import SceneSpec
 from phys4d.world import Camera, World4D
 
 Thing = Surface | Spheres | Skin

@@ -12,8 +12,8 @@ from bench import GREY
 from phys4d.geometry import intrinsics_from_fov, look_at
 from phys4d.sim import caster
 from phys4d.sim.lights import AreaLight, Light, Sky
+from phys4d.sim.materials import Look
 from phys4d.sim.motion import Motion, Skin, Spheres, Surface
-from phys4d.sim.scene import Look
 from phys4d.sim.shapes import Ground, Piece
 from phys4d.world import Camera, World4D
 

@@ -14,8 +14,9 @@ from phys4d.sim.catalog import SCENES, Layout, SceneRow, build, names_of
 from phys4d.sim.dressing import Draw
 from phys4d.sim.elastics import Inflatable, Solid
 from phys4d.sim.engines import engine_of
+from phys4d.sim.materials import Look
 from phys4d.sim.motion import Motion
-from phys4d.sim.scene import Look, SceneSpec
+from phys4d.sim.scene import SceneSpec
 from phys4d.sim.simulate import scenes, simulate
 
 SEEDS = range(5)

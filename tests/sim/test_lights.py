@@ -24,7 +24,7 @@ from studio import (
 
 from phys4d.errors import InputError
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
-from phys4d.sim.scene import Look
+from phys4d.sim.materials import Look
 
 DARK = (0.0, 0.0, 0.0)
 

@@ -12,8 +12,9 @@ from phys4d.errors import ExplodedError
 from phys4d.sim.engines import engine_of
 from phys4d.sim.engines.mujoco import CONTACT_RATE, TIMESTEP, bounce, damping_ratio
 from phys4d.sim.engines.mujoco.soundness import check_energy
+from phys4d.sim.materials import contact_of
 from phys4d.sim.motion import Spheres, Surface
-from phys4d.sim.scene import SceneSpec, contact_of
+from phys4d.sim.scene import SceneSpec
 from phys4d.sim.shapes import Box, Cylinder, Duck, Sphere, about_axis, multiply
 
 

@@ -29,7 +29,7 @@ from phys4d.errors import InputError
 from phys4d.sim.device import wp
 from phys4d.sim.kernels.looks import fresnel, refracted
 from phys4d.sim.lights import Light, Sky
-from phys4d.sim.scene import Look
+from phys4d.sim.materials import Look
 from phys4d.sim.shapes import Box
 from phys4d.sim.textures import SIZE, texture_names, texture_stack
 from phys4d.world import World4D

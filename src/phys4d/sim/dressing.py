@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
-from phys4d.sim.scene import Body, Look, Material, Rope
+from phys4d.sim.materials import Look, Material
+from phys4d.sim.scene import Body, Rope
 from phys4d.sim.shapes import Box, Colour, Ground, Shape, Sphere, Vector, about_axis
 
 Choice = TypeVar("Choice")

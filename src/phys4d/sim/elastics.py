@@ -5,12 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.shapes import UPRIGHT, Quaternion, Shape, Vector
-
-if TYPE_CHECKING:
-    from phys4d.sim.scene import Look, Material
 
 
 @dataclasses.dataclass(frozen=True)

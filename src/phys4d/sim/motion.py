@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from phys4d.sim.scene import Look
+from phys4d.sim.materials import Look
 
 CROWD = 64
 """So many spheres are filmed as a crowd, of which the share STRAY may leave the picture."""

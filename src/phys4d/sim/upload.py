@@ -14,8 +14,8 @@ import numpy as np
 from phys4d.sim.device import wp
 from phys4d.sim.kernels import scene_arrays as kinds
 from phys4d.sim.lights import AreaLight, Light, Sky, SoftBox
+from phys4d.sim.materials import CLEAR, FINISHES, Look
 from phys4d.sim.motion import Motion, Skin, Spheres, Volume
-from phys4d.sim.scene import CLEAR, FINISHES, Look
 from phys4d.sim.textures import texture_names, texture_stack
 from phys4d.world import Camera
 

@@ -10,8 +10,9 @@ from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.placing import from_side, moved, radius_of
 from phys4d.sim.dressing import MATERIALS, Draw
+from phys4d.sim.materials import Look
 from phys4d.sim.objects import Compound, Part, Smiley, Wire, open_box, teapot, top
-from phys4d.sim.scene import Body, Joint, Look, Motor, Viewpoints
+from phys4d.sim.scene import Body, Joint, Motor, Viewpoints
 from phys4d.sim.shapes import Box, Cylinder, Sphere, Vector, about_axis, multiply
 
 scene = functools.partial(catalog.scene, category="articulated")

@@ -11,9 +11,10 @@ from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.granular import tipping_cup, upright
 from phys4d.sim.catalog.placing import from_side, moved, radius_of
 from phys4d.sim.dressing import MATERIALS, Draw
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.media import Liquid
 from phys4d.sim.objects import Aquarium, Compound, Part, Potato
-from phys4d.sim.scene import Body, Look, Material
+from phys4d.sim.scene import Body
 from phys4d.sim.shapes import Box, Collider, Colour, Vector, about_axis, multiply
 
 scene = functools.partial(catalog.scene, category="fluid", engine="liquid")

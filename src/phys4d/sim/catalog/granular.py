@@ -9,9 +9,10 @@ from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.placing import from_side, moved, radius_of
 from phys4d.sim.dressing import MATERIALS, Draw
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.media import Grains
 from phys4d.sim.objects import Vessel, bowl, open_box
-from phys4d.sim.scene import Body, Joint, Look, Material, Motor, Viewpoints
+from phys4d.sim.scene import Body, Joint, Motor, Viewpoints
 from phys4d.sim.shapes import Collider, Colour, Vector, about_axis
 
 scene = functools.partial(catalog.scene, category="granular", engine="grains")

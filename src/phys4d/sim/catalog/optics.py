@@ -9,8 +9,9 @@ from phys4d.sim.catalog import Layout, scene
 from phys4d.sim.catalog.articulated import turntable
 from phys4d.sim.catalog.placing import from_side, moved, radius_of, rolling
 from phys4d.sim.dressing import MATERIALS, Draw
+from phys4d.sim.materials import Look
 from phys4d.sim.objects import Compound, MirrorBall, Part, mug, sculpture, teapot
-from phys4d.sim.scene import Body, Look, Viewpoints
+from phys4d.sim.scene import Body, Viewpoints
 from phys4d.sim.shapes import Box, Shape, Sphere, Vector, about_axis
 
 BALLS = ("rubber", "wooden", "plastic", "foam")

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 
 from phys4d.sim.dressing import Draw
-from phys4d.sim.scene import Body, Look, Viewpoints
+from phys4d.sim.materials import Look
+from phys4d.sim.scene import Body, Viewpoints
 from phys4d.sim.shapes import UPRIGHT, Duck, Sphere, Vector, about_axis
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from phys4d.sim.dressing import Draw, hsv, pick
 from phys4d.sim.elastics import Cloth, Inflatable, Solid
-from phys4d.sim.scene import Look, Material
+from phys4d.sim.materials import Look, Material
 from phys4d.sim.shapes import Shape, Vector
 
 STRETCH_SPEED = 40.0

@@ -9,9 +9,10 @@ from phys4d.sim import catalog
 from phys4d.sim.catalog import Layout
 from phys4d.sim.catalog.placing import from_side
 from phys4d.sim.dressing import MATERIALS, Draw
+from phys4d.sim.materials import Look
 from phys4d.sim.media import Block, Smoke
 from phys4d.sim.objects import Compound, Part, Turned, Vessel, bowl
-from phys4d.sim.scene import Body, Look, Viewpoints
+from phys4d.sim.scene import Body, Viewpoints
 from phys4d.sim.shapes import Box, Collider
 
 scene = functools.partial(catalog.scene, category="thermodynamics", engine="heat")

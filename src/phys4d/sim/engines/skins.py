@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from phys4d.sim.device import wp
+from phys4d.sim.materials import Look
 from phys4d.sim.motion import Skin, SkinMesh
-from phys4d.sim.scene import Look
 from phys4d.sim.shapes import Vector
 
 BLUR = 1.15

@@ -13,8 +13,9 @@ import numpy as np
 from phys4d.sim.device import wp
 from phys4d.sim.kernels.primitives import KINDS
 from phys4d.sim.kernels.solids import Solids
+from phys4d.sim.materials import Material, contact_of
 from phys4d.sim.rotations import matrices
-from phys4d.sim.scene import Body, Material, contact_of
+from phys4d.sim.scene import Body
 from phys4d.sim.shapes import Collider
 
 

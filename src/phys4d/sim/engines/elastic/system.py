@@ -22,8 +22,9 @@ from phys4d.sim.engines.mujoco.model import Model
 from phys4d.sim.kernels.elastic import arrays, motion
 from phys4d.sim.kernels.elastic.arrays import AMBIENT
 from phys4d.sim.kernels.primitives import KINDS
+from phys4d.sim.materials import contact_of
 from phys4d.sim.rotations import inverse, matrices, rotate
-from phys4d.sim.scene import SceneSpec, contact_of
+from phys4d.sim.scene import SceneSpec
 
 INTERVAL, FREE_INTERVAL = 8e-4, 4e-4
 """Longest time between two looks at the rigid bodies [s], where none and where some are free."""

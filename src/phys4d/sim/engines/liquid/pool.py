@@ -17,8 +17,9 @@ from phys4d.sim.engines.mujoco.coupled import RigidPart
 from phys4d.sim.engines.seeds import inside
 from phys4d.sim.engines.solids import SolidArrays
 from phys4d.sim.kernels import covers, faces, pressure, transfer
+from phys4d.sim.materials import Material
 from phys4d.sim.media import Liquid
-from phys4d.sim.scene import Material, SceneSpec
+from phys4d.sim.scene import SceneSpec
 
 FULL = 8
 """Particles that fill a cell."""

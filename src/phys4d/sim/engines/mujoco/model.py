@@ -15,8 +15,9 @@ import mujoco
 import numpy as np
 
 from phys4d.sim.engines.mujoco.contact import CONTACT_RATE, damping_ratio
+from phys4d.sim.materials import Material, contact_of
 from phys4d.sim.rotations import inverse, product, rotate
-from phys4d.sim.scene import Body, Joint, Material, Rope, SceneSpec, contact_of
+from phys4d.sim.scene import Body, Joint, Rope, SceneSpec
 from phys4d.sim.shapes import UPRIGHT, about_axis
 from phys4d.sim.tube import transported
 
