@@ -43,6 +43,8 @@ LOG_CODES = 65534
 """Intervals between the 16-bit codes 1 and 65535; code 0 is the value 0."""
 TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
 """FFmpeg's readers that turn any text file into a film of its letters."""
+FAR = 2.0
+"""A start this far into a video [s] is worth a jump."""
 MAX_PIXELS = 2**28
 """Pixels that one encoded video may hold in all (0.75 GiB of RGB): a hostile file must not exhaust memory."""
 
@@ -172,9 +174,11 @@ def encode_preview(rgb: UInt8[np.ndarray, "T H W 3"], fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def stream_video(path: str | Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], float]]:
+def stream_video(path: str | Path, start: float = 0.0) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], float]]:
     """Decode any video file frame by frame: sRGB pictures, upright, and their times [s] from the first.
 
+    start: from about when on they are wanted [s]: what lies before it is passed over where the file has places to
+    begin at, so that a clip late in a long film costs no more than an early one. The first frame always comes.
     A file that breaks off midway gives the frames before the break. Raises InputError for a missing file, a file
     that is no video, and a video without frames.
     """
@@ -192,7 +196,7 @@ def stream_video(path: str | Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"],
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             step = 1 / float(stream.average_rate or 25)
-            for count, frame in enumerate(container.decode(stream)):
+            for count, frame in enumerate(_frames(container, stream, start)):
                 time = frame.time if frame.time is not None else count * step
                 turns = round(getattr(frame, "rotation", 0) / 90) % 4
                 image = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), k=turns))
@@ -206,6 +210,28 @@ def stream_video(path: str | Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"],
             raise InputError(f"{path}: not a readable video ({error.strerror or error})") from error
     if shape is None:
         raise InputError(f"{path}: the video has no frames")
+
+
+def _frames(container: Any, stream: Any, start: float) -> Iterator[Any]:
+    """Decoded frames: the first, then those from the last place to begin at that lies before `start` [s]."""
+    decoded = container.decode(stream)
+    first = next(decoded, None)
+    if first is None:
+        return
+    yield first
+    if start > FAR and first.time is not None and stream.time_base:
+        wanted = first.time + start
+        container.seek(int(wanted / stream.time_base), stream=stream, backward=True)
+        decoded = container.decode(stream)
+        landed = next(decoded, None)
+        if landed is not None and landed.time is not None and first.time < landed.time <= wanted:
+            yield landed
+        else:
+            # No place to begin at, or an index that lies.
+            container.seek(0)
+            decoded = container.decode(stream)
+            next(decoded, None)
+    yield from decoded
 
 
 def frame_interval(path: str | Path) -> float:

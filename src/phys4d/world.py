@@ -199,12 +199,12 @@ class World4D:
             raise InputError(f"frames must be at least 1, not {frames}")
         if not start >= 0:
             raise InputError(f"start must be at least 0 s, not {start:g}")
-        stream = codecs.stream_video(path)
+        stream = codecs.stream_video(path, start)
         interval = codecs.frame_interval(path)
         native = 1 / interval if interval > 0 else 25.0
         rate = float(fps or native)
         chosen: list[np.ndarray] = []
-        for image in _nearest_in_time(stream, path, start, rate):
+        for image in nearest_in_time(stream, path, start, rate):
             chosen.append(image if size is None else crop_resize(image, size))
             codecs.check_memory(path, len(chosen), chosen[0])
             if len(chosen) == frames:
@@ -279,7 +279,7 @@ def crop_resize(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UIn
     return np.asarray(resized)
 
 
-def _nearest_in_time(
+def nearest_in_time(
     stream: Iterator[tuple[np.ndarray, float]], path: str | Path, start: float, rate: float
 ) -> Iterator[np.ndarray]:
     """From a stream of (picture, time [s]): the picture nearest to start, start + 1 / rate, ... until it ends."""

@@ -115,17 +115,29 @@ def test_label(run, refused, home, tmp_path):
         32,
         "--frames",
         4,
+        "--keep",
+        "unsure",
         "--out",
         tmp_path / "L",
     )
     code, out, _ = run(*words)
     assert code == 0
     assert "1 video too short for a clip" in out
+    assert out.strip().endswith(str(tmp_path / "L" / "samples" / "index.html"))
     labelled = open_dataset(tmp_path / "L")
     assert [(w.frames, w.size) for w in labelled] == [(4, (32, 32))] * 2
     labelled[0].require("depth", "flow", "visible", "confidence")
     assert run(*words)[0] == 0
     assert "frames" in refused(*words[:7], 3, *words[8:])
+    assert "left out" not in out
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    code, out, err = run(*words[:3], tmp_path / "empty.mp4", *words[3:-1], tmp_path / "N")
+    assert code == 1
+    assert "empty.mp4: not a readable video" in out
+    assert "1 videos were skipped" in err
+    assert len(open_dataset(tmp_path / "N")) == 2
+    assert refused(*words[:9], "unshure", *words[10:]).startswith("unknown gate 'unshure'. Did you mean 'unsure'?")
+    assert "2 clips: unsure" in refused(*words[:8], *words[10:-1], tmp_path / "M")
     assert refused("label", home / "film.mp4", "--depth", "embeded", "--out", tmp_path / "M").startswith(
         "unknown depth teacher 'embeded'. Did you mean 'embedded'?"
     )

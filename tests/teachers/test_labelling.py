@@ -13,7 +13,7 @@ import pytest
 from phys4d import simulate
 from phys4d.data import Item, open_dataset, write_dataset
 from phys4d.data.verify import verify
-from phys4d.errors import InputError, MissingFieldError, WorkError
+from phys4d.errors import InputError, MissingFieldError
 from phys4d.members import MEMBERS, Member
 from phys4d.teachers import DepthLabels, depth_teachers
 from phys4d.teachers.labelling import FARTHEST, depth_of, label, label_videos
@@ -218,7 +218,7 @@ def test_videos_are_cut_captioned_and_counted(tmp_path):
     second, third = film(tmp_path / "b.mkv", 4), film(tmp_path / "c.mkv", 3)
     summary = label_videos([first, second, third], tmp_path / "out", frames=4, progress=False)
     assert (summary.dataset.worlds, summary.dropped, summary.short) == (3, 4, 1)
-    assert "4 frames at the ends of videos left out; 1 video too short for a clip" in str(summary)
+    assert "4 frames at the ends of shots left out; 1 video too short for a clip" in str(summary)
     worlds = list(open_dataset(tmp_path / "out"))
     assert [world.rgb[:, 0, 0, 0].tolist() for world in worlds] == [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]]
     assert [world.meta["prompt"] for world in worlds] == ["a square slides", "a square slides", ""]
@@ -250,11 +250,12 @@ def test_worlds_and_videos_together_and_resized(data, tmp_path):
 def test_impossible_requests_leave_nothing(data, tmp_path):
     short = film(tmp_path / "short.mkv", 2)
     (tmp_path / "text.mkv").write_text("no film")
+    (tmp_path / "folder").mkdir()
     for sources, options, message in [
-        ([short], {}, "nothing to label: no source has 17 frames"),
-        ([tmp_path / "none.mp4"], {}, "no such video file"),
+        ([short], {}, "nothing to label: no source gives a clip of 17 frames"),
+        ([tmp_path / "none.mp4"], {}, "not found; label wants video files"),
         ([tmp_path / "text.mkv"], {}, "not a readable video"),
-        ([tmp_path], {}, "not a data set"),
+        ([tmp_path / "folder"], {}, "holds neither videos"),
         ([data], {"depth": "midas"}, "unknown depth teacher 'midas'"),
         ([data], {"frames": 1}, "motion needs two"),
         ([data], {"fps": 0.0}, "fps must lie between"),
@@ -268,7 +269,7 @@ def test_impossible_requests_leave_nothing(data, tmp_path):
 def test_a_caption_that_is_no_text_names_its_file(tmp_path):
     path = film(tmp_path / "film.mkv", 4)
     path.with_suffix(".txt").write_bytes(b"\xff\xfe\x00bad")
-    with pytest.raises(WorkError, match=r"film.txt: is no readable caption"):
+    with pytest.raises(InputError, match=r"film.txt: is no readable caption"):
         label_videos([path], tmp_path / "out", frames=4, progress=False)
 
 

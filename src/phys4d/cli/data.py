@@ -88,25 +88,51 @@ def label(
     ] = None,
     fps: Annotated[float | None, arg(metavar="RATE", help_behavior_hint="(default: the videos' own)")] = None,
     frames: Count = 17,
+    keep: Annotated[tuple[str, ...], arg(metavar="GATE ...", help_behavior_hint="(default: none)")] = (),
+    samples: Count = 12,
     workers: Count = 1,
 ) -> None:
     """Let teachers label videos with depth and motion, for `train pretrain`.
 
-    Of a data set only its RGB is read. The same command again continues an unfinished data set.
+    Videos are cut into shots, and shots into clips; clips that would teach little are left out by gates: static,
+    fast, flicker, bars (a letter box), unsure (forward and backward flow disagree). DATA/survey.json says why, and
+    DATA/samples/index.html shows some that were kept. A video that cannot be read is skipped and named; the exit
+    code is then 1. Of a data set only its RGB is read. The same command again continues an unfinished data set.
 
     Args:
-        videos: video files, data sets or .tar shards. A caption is taken from a .txt beside a video.
+        videos: video files, folders of them, data sets or .tar shards. A caption is taken from a .txt beside a
+            video.
         out: folder of the labelled data set.
         depth: teacher of depth (`phys4d info` lists them).
         flow: teacher of motion.
         size: height and width [px]; cropped about the centre, then resampled.
         fps: frames per second that videos are resampled to.
-        frames: frames of a clip; what is left at the end of a video is counted and left out.
+        frames: frames of a clip; what is left at the end of a shot is counted and left out.
+        keep: gates that let everything pass; `all` opens all of them and looks for no cuts.
+        samples: clips on the page of samples; 0 for no page.
         workers: processes.
     """
     from phys4d.teachers.labelling import label_videos
+    from phys4d.teachers.survey import Gates
 
     if not videos:
-        raise InputError("label wants videos: files, data sets or .tar shards")
-    summary = label_videos(videos, out, depth=depth, flow=flow, size=size, fps=fps, frames=frames, workers=workers)
+        raise InputError("label wants videos: files, folders of them, data sets or .tar shards")
+    gates = None if keep == ("all",) else Gates().opened(keep)
+    summary = label_videos(
+        videos, out, depth=depth, flow=flow, size=size, fps=fps, frames=frames, gates=gates, workers=workers
+    )
     print(summary)
+    if samples:
+        print(_sample_page(out, samples))
+    if summary.problems:
+        raise WorkError(f"{len(summary.problems)} videos were skipped, as said above; the others are labelled")
+
+
+def _sample_page(data: Path, count: int) -> Path:
+    """Some clips of a data set, evenly from the whole, as a page to look at."""
+    from phys4d.data import open_dataset
+    from phys4d.data.opening import evenly
+    from phys4d.viewers.gallery import write_gallery
+
+    worlds = open_dataset(data)
+    return write_gallery((worlds[i] for i in evenly(len(worlds), count)), data / "samples")

@@ -6,6 +6,7 @@ only what a filmed clip could also have: what was said of it and where it came f
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
@@ -15,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from phys4d import codecs
+from phys4d.atomic import write_text
 from phys4d.data import DatasetSummary, Item, open_dataset, write_dataset
 from phys4d.data.shards import load_world
 from phys4d.data.writer import plural
 from phys4d.errors import InputError
+from phys4d.teachers.films import caption_of, expanded, surveys
+from phys4d.teachers.survey import GATES, Gates, Survey, told
 from phys4d.teachers.teacher import DepthLabels, Estimator, FlowLabels, depth_teachers, flow_teachers
 from phys4d.world import World4D, crop_resize
 
 KEPT_META = (
     "prompt", "scene", "scene_id", "context_frames", "category", "volumetric", "seed", "view", "perturb", "source",
-    "source_fps", "start",
+    "source_fps", "start", "survey",
 )  # fmt: skip
 """What a labelled world keeps of its source's meta."""
 FARTHEST = 10.0
@@ -82,22 +85,31 @@ def depth_of(labels: DepthLabels) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class LabelSummary:
-    """What was labelled. dropped: frames at the ends of videos that fill no clip. short: videos without a clip."""
+    """What was labelled, and what was not.
+
+    dropped: frames at the ends of shots that fill no clip. short: videos without a clip. left_out: clips by the
+    gates that they did not pass. problems: a line for every video that could not be read, or is another's double.
+    """
 
     dataset: DatasetSummary
-    dropped: int
-    short: int
+    dropped: int = 0
+    short: int = 0
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        notes = [f"{plural(self.dropped, 'frame')} at the ends of videos left out"] if self.dropped else []
+        notes = [f"{plural(self.dropped, 'frame')} at the ends of shots left out"] if self.dropped else []
         notes += [f"{plural(self.short, 'video')} too short for a clip"] if self.short else []
-        return "; ".join([str(self.dataset), *notes])
+        lines = ["; ".join([str(self.dataset), *notes])]
+        lines += [f"left out: {plural(n, 'clip')}, {reason}" for reason, n in sorted(self.left_out.items())]
+        lines += [f"skipped: {problem}" for problem in self.problems]
+        return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """One world to label. key, offset, length: its place in a shard; event: the name of a clip of a video, and
-    frames, start [s] its place there."""
+    frames, start [s] its place there; survey: what was measured of it, see `Gates`."""
 
     path: Path
     depth: str
@@ -110,6 +122,7 @@ class Clip:
     frames: int = 0
     start: float = 0.0
     event: str = ""
+    survey: tuple[tuple[str, float], ...] = ()
 
 
 def label_videos(
@@ -121,6 +134,7 @@ def label_videos(
     size: tuple[int, int] | None = None,
     fps: float | None = None,
     frames: int = CLIP_FRAMES,
+    gates: Gates | None = None,
     workers: int = 1,
     shard_size: int = 64,
     ray: bool = False,
@@ -128,11 +142,14 @@ def label_videos(
 ) -> LabelSummary:
     """Label videos, and the colours of worlds, into a data set.
 
-    sources: video files, each cut into clips of `frames` frames, with a caption in a .txt file beside it or none;
-    data sets and shards of worlds, which stay whole. size: (height, width) [px]; cropped about the centre, then
-    resampled; default, their own. fps: of clips of videos; default, each video's own; worlds keep theirs.
-    Continues or returns at once as `write_dataset` does, and raises as it; also InputError for sources that are
-    missing, too short or not readable, unknown teachers and missing weights, before anything is written.
+    sources: video files, and folders of them, each cut into clips of `frames` frames, with a caption in a .txt
+    file beside it or none; data sets and shards of worlds, which stay whole. size: (height, width) [px]; cropped
+    about the centre, then resampled; default, their own. fps: of clips of videos; default, each video's own;
+    worlds keep theirs. gates: no clip crosses a cut, and those outside the gates are left out (`survey.py`); None
+    keeps all. Videos that cannot be read, and such as are another's double, are skipped and named. `survey.json`
+    beside the shards says of every clip what was measured and why it is there or not.
+    Continues or returns at once as `write_dataset` does, and raises as it; also InputError where no source gives a
+    clip, for sources that are missing, unknown teachers and missing weights, before anything is written.
     """
     if frames < 2:
         raise InputError(f"frames must be at least 2, not {frames}: motion needs two")
@@ -141,22 +158,27 @@ def label_videos(
     if size is not None and min(size) < 1:
         raise InputError(f"size must be two positive numbers, not {size}")
     versions = {"depth": _depth_estimator(depth).version, "flow": _flow_estimator(flow).version}
+    paths = expanded(sources)
+    films = [path for path in paths if not _holds_worlds(path)]
+    seen = surveys(films, frames, fps, gates, workers, progress=progress)
     plan: list[Item] = []
-    dropped = short = 0
-    for number, source in enumerate(map(Path, sources)):
-        first = Clip(source, depth, flow, size, fps=fps, frames=frames)
-        if source.is_dir() or source.suffix == ".tar":
-            plan += _world_items(first, "" if len(sources) == 1 else f"{number:03d}-")
-            continue
-        clips, rest = divmod(_count_frames(source, fps), frames)
-        dropped += rest
-        short += clips == 0
-        plan += _video_items(first, number, clips)
+    for number, path in enumerate(paths):
+        first = Clip(path, depth, flow, size, fps=fps, frames=frames)
+        if path in seen:
+            plan += _video_items(first, number, seen[path])
+        else:
+            plan += _world_items(first, "" if len(paths) == 1 else f"{number:03d}-")
+    found = list(seen.values())
+    left_out = collections.Counter(clip.reason for each in found for clip in each.clips if clip.reason)
+    problems = tuple(each.problem for each in found if each.problem)
     if not plan:
-        raise InputError(f"there is nothing to label: no source has {frames} frames")
+        why = [*problems, *(f"{plural(n, 'clip')}: {reason}" for reason, n in sorted(left_out.items()))]
+        nothing = f"there is nothing to label: no source gives a clip of {frames} frames"
+        raise InputError("\n".join([nothing, *why]))
     arguments = {
         "command": "label", "sources": [str(source) for source in sources], "depth": depth, "flow": flow,
         "versions": versions, "size": None if size is None else list(size), "fps": fps, "frames": frames,
+        "gates": None if gates is None else _plain_numbers(gates),
     }  # fmt: skip
     summary = write_dataset(
         out,
@@ -168,14 +190,19 @@ def label_videos(
         ray=ray,
         progress=progress,
     )
-    return LabelSummary(summary, dropped, short)
+    if found:
+        write_text(Path(out) / "survey.json", told(found))
+    short = sum(not each.clips and not each.problem for each in found)
+    return LabelSummary(summary, sum(each.rest for each in found), short, dict(left_out), problems)
 
 
 def make_clip(clip: Clip) -> World4D:
     """Read and label one clip; a top-level function, so that worker processes find it."""
     if clip.key is None:
         world = World4D.from_video(clip.path, size=clip.size, fps=clip.fps, frames=clip.frames, start=clip.start)
-        world.meta.update(scene_id=clip.event, start=round(clip.start, 6), prompt=_caption(clip.path))
+        world.meta.update(scene_id=clip.event, start=round(clip.start, 6), prompt=caption_of(clip.path))
+        if clip.survey:
+            world.meta["survey"] = dict(clip.survey)
     else:
         world = load_world(clip.path, clip.key, clip.offset, clip.length, ("rgb",))
         if clip.size is not None and clip.size != world.size:
@@ -183,6 +210,10 @@ def make_clip(clip: Clip) -> World4D:
             rgb = np.stack([crop_resize(frame, clip.size) for frame in world.rgb])
             world = World4D(rgb=rgb, fps=world.fps, meta=world.meta)
     return label(world, depth=clip.depth, flow=clip.flow)
+
+
+def _holds_worlds(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".tar"
 
 
 def _world_items(first: Clip, prefix: str) -> Iterator[Item]:
@@ -196,36 +227,19 @@ def _world_items(first: Clip, prefix: str) -> Iterator[Item]:
         yield Item(_plain(f"{prefix}{key}"), clip)
 
 
-def _video_items(first: Clip, number: int, clips: int) -> Iterator[Item]:
-    rate = _rate(first.path, first.fps)
-    for clip in range(clips):
-        start = clip * first.frames / rate
-        key = _plain(f"{number:05d}-{clip:04d}-{first.path.stem}")
-        yield Item(key, dataclasses.replace(first, start=start, event=key))
+def _video_items(first: Clip, number: int, found: Survey) -> Iterator[Item]:
+    for place, clip in enumerate(found.clips):
+        if clip.reason:
+            continue
+        key = _plain(f"{number:05d}-{place:04d}-{first.path.stem}")
+        numbers = {name: getattr(clip, name) for name in GATES if math.isfinite(getattr(clip, name))}
+        yield Item(key, dataclasses.replace(first, start=clip.start, event=key, survey=tuple(numbers.items())))
 
 
-def _count_frames(path: Path, fps: float | None) -> int:
-    """Frames that `World4D.from_video` finds in a video at `fps`, by decoding it once and keeping nothing."""
-    last = 0.0
-    for _, time in codecs.stream_video(path):
-        last = time
-    return math.floor(last * _rate(path, fps) + 1e-6) + 1
-
-
-def _rate(path: Path, fps: float | None) -> float:
-    interval = codecs.frame_interval(path)
-    return fps or (1 / interval if interval > 0 else 25.0)
-
-
-def _caption(path: Path) -> str:
-    """What the text file beside a video says, on one line; nothing where there is none."""
-    sidecar = path.with_suffix(".txt")
-    if not sidecar.is_file():
-        return ""
-    try:
-        return " ".join(sidecar.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{sidecar}: is no readable caption ({error}); write it as UTF-8 text") from error
+def _plain_numbers(gates: Gates) -> dict[str, float | str]:
+    """As JSON may hold them."""
+    numbers = dataclasses.asdict(gates)
+    return {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
 
 
 def _plain(text: str) -> str:
