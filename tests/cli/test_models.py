@@ -129,12 +129,12 @@ def test_label(run, refused, home, tmp_path):
     labelled[0].require("depth", "flow", "visible", "confidence")
     assert run(*words)[0] == 0
     assert "frames" in refused(*words[:7], 3, *words[8:])
-    assert "left out" not in out
+    assert "left out: " not in out
     (tmp_path / "empty.mp4").write_bytes(b"")
     code, out, err = run(*words[:3], tmp_path / "empty.mp4", *words[3:-1], tmp_path / "N")
     assert code == 1
     assert "empty.mp4: not a readable video" in out
-    assert "1 videos were skipped" in err
+    assert "1 video skipped" in err
     assert len(open_dataset(tmp_path / "N")) == 2
     assert refused(*words[:9], "unshure", *words[10:]).startswith("unknown gate 'unshure'. Did you mean 'unsure'?")
     assert "2 clips: unsure" in refused(*words[:8], *words[10:-1], tmp_path / "M")

@@ -112,6 +112,7 @@ def label(
         samples: clips on the page of samples; 0 for no page.
         workers: processes.
     """
+    from phys4d.data.writer import plural
     from phys4d.teachers.labelling import label_videos
     from phys4d.teachers.survey import Gates
 
@@ -125,7 +126,9 @@ def label(
     if samples:
         print(_sample_page(out, samples))
     if summary.problems:
-        raise WorkError(f"{len(summary.problems)} videos were skipped, as said above; the others are labelled")
+        raise WorkError(
+            f"{plural(len(summary.problems), 'video')} skipped, as said above; the others are labelled"
+        )
 
 
 def _sample_page(data: Path, count: int) -> Path:
