@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from phys4d.cli.app import Count, Size, arg, command
-from phys4d.errors import InputError
+from phys4d.errors import InputError, WorkError
 
 
 @command
@@ -138,4 +138,8 @@ def _sample_page(data: Path, count: int) -> Path:
     from phys4d.viewers.gallery import write_gallery
 
     worlds = open_dataset(data)
-    return write_gallery((worlds[i] for i in evenly(len(worlds), count)), data / "samples")
+    labels = worlds[0].meta["labels"]
+    about = (
+        f"Depth was estimated by the teacher {labels['depth']['teacher']}, motion by {labels['flow']['teacher']}."
+    )
+    return write_gallery((worlds[i] for i in evenly(len(worlds), count)), data / "samples", about=about)

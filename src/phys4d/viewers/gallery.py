@@ -22,8 +22,12 @@ CELL = 160
 """Edge of a world's picture in the mosaic [px]."""
 
 
-def write_gallery(worlds: Iterable[World4D], out: str | Path) -> Path:
+def write_gallery(
+    worlds: Iterable[World4D], out: str | Path, *, about: str = "Each was simulated with exact labels."
+) -> Path:
     """Write `index.html` and what it shows into the folder `out`; returns the page.
+
+    about: where their labels come from, in a sentence.
 
     For every world with colour: `worlds/NAME.html` and `pictures/NAME.webp` (colour, depth and flow side by side).
     For all together: `gallery.webp`, a mosaic that plays. Nothing is asked of any network.
@@ -45,9 +49,8 @@ def write_gallery(worlds: Iterable[World4D], out: str | Path) -> Path:
         raise InputError("a gallery needs at least one world")
     animation(mosaic(cells), out / "gallery.webp", fps)
     page = importlib.resources.files("phys4d.viewers").joinpath("page/gallery.html").read_text(encoding="utf-8")
-    write_text(
-        out / "index.html", page.replace("{{CARDS}}", "\n".join(cards)).replace("{{COUNT}}", str(len(cards)))
-    )
+    page = page.replace("{{COUNT}}", str(len(cards))).replace("{{ABOUT}}", html.escape(about))
+    write_text(out / "index.html", page.replace("{{CARDS}}", "\n".join(cards)))
     return out / "index.html"
 
 
@@ -104,10 +107,12 @@ def _enlarged(frames: UInt8[np.ndarray, "T H W 3"], factor: int) -> UInt8[np.nda
 
 
 def _card(world: World4D, name: str) -> str:
-    title = html.escape(str(world.meta.get("scene", "world")))
+    title = html.escape(str(world.meta.get("scene") or world.meta.get("source", "world")))
     prompt = html.escape(str(world.meta.get("prompt", "")))
     height, width = world.size
     facts = f"{world.frames} × {height} × {width}, {world.fps:g} fps"
+    if "start" in world.meta:
+        facts += f", from {world.meta['start']:g} s on"
     if world.meta.get("camera_move"):
         facts += f", {html.escape(str(world.meta['camera_move']))} camera"
     return (
