@@ -103,7 +103,7 @@ def label(
         videos: video files, folders of them, data sets or .tar shards. A caption is taken from a .txt beside a
             video.
         out: folder of the labelled data set.
-        depth: teacher of depth (`phys4d info` lists them).
+        depth: teacher of depth (`phys4d info` lists them), or hf:FOLDER, a depth model of transformers.
         flow: teacher of motion.
         size: height and width [px]; cropped about the centre, then resampled.
         fps: frames per second that videos are resampled to.

@@ -21,6 +21,7 @@ from phys4d.data import DatasetSummary, Item, open_dataset, write_dataset
 from phys4d.data.shards import load_world
 from phys4d.data.writer import plural
 from phys4d.errors import InputError
+from phys4d.teachers.depth_models import PREFIX, transformers_teacher
 from phys4d.teachers.films import caption_of, expanded, surveys
 from phys4d.teachers.survey import GATES, Gates, Survey, told
 from phys4d.teachers.teacher import DepthLabels, Estimator, FlowLabels, depth_teachers, flow_teachers
@@ -249,6 +250,8 @@ def _plain(text: str) -> str:
 
 @functools.cache
 def _depth_estimator(name: str) -> Estimator[DepthLabels]:
+    if name.startswith(PREFIX):
+        return transformers_teacher(name).load()
     return depth_teachers[name].load()
 
 
