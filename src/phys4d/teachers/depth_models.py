@@ -127,5 +127,5 @@ def _explained(source: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{PREFIX}{source}: no depth model here, and none that can be reached under that name ({reason}); "
-            "give the folder of a model that was downloaded before, or use the teacher 'embedded', which needs none"
+            "give the folder of one that was downloaded before, or use the teacher 'embedded', which needs none"
         ) from error
