@@ -28,14 +28,17 @@ from phys4d.errors import InputError, unknown_name
 from phys4d.model import WorldModel
 from phys4d.storage import CONFIG
 from phys4d.training.base import BaseConfig, BaseStage
-from phys4d.training.config import TrainConfig
+from phys4d.training.config import INDIFFERENT, TrainConfig
 from phys4d.training.finetune import FinetuneConfig, FinetuneStage
-from phys4d.training.loop import History, Stage, autocast, run_stage, seed_step
+from phys4d.training.loop import Stage, autocast, run_stage, seed_step
 from phys4d.training.measures import generate_from
+from phys4d.training.placement import sharded, whole
 from phys4d.training.pretrain import PretrainConfig, PretrainStage, labelled
 from phys4d.training.ranks import agreed, rank_and_size, wait_for_all
 from phys4d.training.reinforce import ReinforceConfig, ReinforceStage
 from phys4d.training.split import check, split
+from phys4d.training.state import History
+from phys4d.training.trackers import check_tracker
 from phys4d.world import World4D
 
 STAGES: dict[str, tuple[Callable[..., Stage], type[TrainConfig]]] = {
@@ -78,6 +81,7 @@ def train(
     kind, wanted = STAGES[stage]
     if not isinstance(config, wanted):
         raise InputError(f"{stage} wants a {wanted.__name__}, not a {type(config).__name__}")
+    check_tracker(config.tracker)
     run = Path(out)
     record = _record(stage, config, model, data, held_out)
     first = rank_and_size()[0] == 0
@@ -109,19 +113,27 @@ def train(
     def keep_best() -> None:
         before = model.meta
         model.meta = before | told | {"name": f"{stage} ({run.name}, best)"}
-        shutil.rmtree(run / "best", ignore_errors=True)
-        model.save_pretrained(run / "best")
+        _save(model, run / "best")
         model.meta = before
 
     history = run_stage(made, run, resume=resume, keep_best=keep_best, say=say)
     model.eval()
-    if not first:
-        return history
-    _show(model, held, run / "samples")
+    if first or sharded(config):
+        samples = generate_from(model, held[:SAMPLES]) if held else []
+        if first:
+            _show(samples, run / "samples")
     model.meta |= told
-    model.save_pretrained(run / "final")
-    say(f"{run / 'final'}: the trained model")
+    _save(model, run / "final")
+    if first:
+        say(f"{run / 'final'}: the trained model")
     return history
+
+
+def _save(model: WorldModel, folder: Path) -> None:
+    """Write the model, put together from all processes where it is sharded."""
+    made = whole(model)
+    if made is not None:
+        made.save_pretrained(folder)
 
 
 def _open(
@@ -168,6 +180,7 @@ def _record(
         "weights": _fingerprint(model),
         "data": [Path(p).name for p in data],
         "held_out": [Path(p).name for p in held_out],
+        "processes": rank_and_size()[1],
         "versions": {name: importlib.metadata.version(name) for name in ("phys4d", "torch", "numpy")},
     }
 
@@ -192,16 +205,36 @@ def _claim(run: Path, record: dict[str, Any], resume: bool) -> bool:
     if not resume:
         raise InputError(f"{run}: a run is there already; --resume continues it, another --out starts a new one")
     there = read_record(path)
-    differ = [key for key in ("stage", "settings", "weights", "data", "held_out") if there.get(key) != record[key]]
-    if differ == ["settings"] and _goes_on(there["settings"], record["settings"]):
+    before, now = _learning(there), _learning(record)
+    differ = [key for key in now if before.get(key) != now[key]]
+    if differ == ["settings"] and _goes_on(before["settings"], now["settings"]):
         if (run / "final").exists():
             (run / "final").rename(run / f"final-{there['settings']['steps']}")
         write_text(path, json.dumps(record, indent=1) + "\n")
+    elif differ == ["settings"] and now["settings"] == before["settings"] | {"clips": now["settings"]["clips"]}:
+        share, rest = divmod(before["settings"]["clips"], record["processes"])
+        mend = f"accumulate={share} would keep it" if not rest else "their number does not divide it"
+        raise InputError(
+            f"{run}: was started by {there['processes']} processes, this is {record['processes']}, and a step would "
+            f"see another number of clips; {mend}"
+        )
     elif differ:
         raise InputError(
             f"{run}: was started with other {', '.join(differ)}; give the same again, or another --out"
         )
     return (run / "final" / CONFIG).exists()
+
+
+def _learning(record: dict[str, Any]) -> dict[str, Any]:
+    """What of a run's record settles what it learns.
+
+    Of the clips of a step, how many processes share them in how many micro-batches does not matter.
+    """
+    told = {key: record.get(key) for key in ("stage", "settings", "weights", "data", "held_out")}
+    settings = dict(told["settings"] or {})
+    settings["clips"] = settings.pop("accumulate", 1) * record.get("processes", 1)
+    told["settings"] = {key: value for key, value in settings.items() if key not in INDIFFERENT}
+    return told
 
 
 def _goes_on(before: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -214,6 +247,6 @@ def _unclaimed(run: Path) -> bool:
     return not run.exists() or (run.is_dir() and not any(run.iterdir()))
 
 
-def _show(model: WorldModel, worlds: Sequence[World4D], folder: Path) -> None:
-    for world in generate_from(model, worlds[:SAMPLES]) if worlds else ():
+def _show(worlds: Sequence[World4D], folder: Path) -> None:
+    for world in worlds:
         world.save(folder / str(world.meta.get("scene_id", "world")).replace("/", "-"))
