@@ -106,7 +106,8 @@ def _shard(backbone: Backbone, denoiser: nn.Module, blocks: list[nn.Module]) -> 
     copied = {p for _, p in learns} if adapter_alone else set()
     mesh = init_device_mesh(own_device().type, (rank_and_size()[1],))
     for part in (*blocks, denoiser):
-        fully_shard(part, mesh=mesh, ignored_params=copied)
+        # Resharded also where it is the root: or what a validation put together would outlive its weights.
+        fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=copied)
     if denoiser is backbone:
         # It may predict on a way of its own, where the hooks of `forward` would not put its weights together.
         register_fsdp_forward_method(backbone, "predict_and_explain")
