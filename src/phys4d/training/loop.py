@@ -87,7 +87,7 @@ def run_stage(
     without a finite loss and gradient is skipped; raises WorkError after `max_bad_steps` such steps in a row, and
     EndedError, with everything saved, where the process is asked to end (SIGTERM).
 
-    Of several processes the first validates, logs and speaks; where models are sharded all of them validate and
+    Of several processes the first validates and logs; where models are sharded all of them validate and
     call `keep_best`, as none could do so alone.
     """
     config = stage.config
@@ -102,8 +102,7 @@ def run_stage(
     if found is not None:
         state.restore(found)
         start = found.step
-        if first:
-            say(f"{run}: continuing from step {start} of {config.steps}")
+        say(f"{run}: continuing from step {start} of {config.steps}")
     log = RunLog(run, start, tracker=config.tracker, settings=config.to_dict()) if first else None
     validates = first or sharded(config)
     if start == 0 and validates:
@@ -118,8 +117,7 @@ def run_stage(
     with asked_to_end() as asked:
         for step in progress:
             if stop:
-                if first:
-                    say(f"{stage.name}: stopped at step {step}: {reason}")
+                say(f"{stage.name}: stopped at step {step}: {reason}")
                 break
             began = time.perf_counter()
             for group in optimizer.param_groups:
@@ -137,8 +135,8 @@ def run_stage(
                 state.bad += 1
                 trouble = trouble or "its loss or gradient is not finite"
                 clips_read = [key for keys in from_all(clips_read) for key in keys]
+                say(f"{stage.name}: step {step} skipped, {trouble} ({state.bad} in a row)")
                 if log is not None:
-                    say(f"{stage.name}: step {step} skipped, {trouble} ({state.bad} in a row)")
                     log.bad_step(step, trouble, clips_read)
                 if state.bad >= config.max_bad_steps:
                     raise WorkError(
@@ -258,4 +256,4 @@ def _validate(
     stage.trained.train(was)
     if log is not None:
         log.write(step, measures, "validation")
-        say(f"{stage.name}: step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in measures.items()))
+    say(f"{stage.name}: step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in measures.items()))

@@ -81,6 +81,7 @@ def train(
     run = Path(out)
     record = record_of(stage, config, model, data, held_out)
     first = rank_and_size()[0] == 0
+    say = say if first else _keep_quiet
     claimed = not dry_run and first and unclaimed(run)
     if not dry_run and agreed(first and claim(run, record, resume)):
         say(f"{run}: finished before; its model is {run / 'final'}")
@@ -120,9 +121,12 @@ def train(
             _show(samples, run / "samples")
     model.meta |= told
     _save(model, run / "final")
-    if first:
-        say(f"{run / 'final'}: the trained model")
+    say(f"{run / 'final'}: the trained model")
     return history
+
+
+def _keep_quiet(_: str) -> None:
+    """What the first process says the others need not say again."""
 
 
 def _save(model: WorldModel, folder: Path) -> None:
