@@ -75,7 +75,7 @@ def nano(width: int, depth: int) -> WorldModel:
 def steps(
     rank: int, width: int, depth: int, clips: int, settings: dict[str, bool], ranks: int, port: int
 ) -> tuple[int, int, float, float]:
-    """(bytes held, bytes that a step needed beside them, its seconds, the first loss), as one of the processes finds them."""
+    """(bytes held, bytes needed beside them, seconds a step, the first loss), as one of the processes finds."""
     os.environ |= {
         "RANK": str(rank),
         "WORLD_SIZE": str(ranks),
