@@ -20,8 +20,8 @@ INDIFFERENT = ("fsdp", "gradient_checkpointing", "compile", "tracker", "workers"
 class TrainConfig:
     """Settings that every stage shares.
 
-    steps: optimizer steps. batch_size: clips in one, of every process. accumulate: micro-batches that make up a
-    batch. lr, warmup, schedule: the rate rises over `warmup` steps, then stays ("constant") or falls to a 20th
+    steps: optimizer steps. batch_size: clips in a micro-batch. accumulate: micro-batches in a step, of every
+    process. lr, warmup, schedule: the rate rises over `warmup` steps, then stays ("constant") or falls to a 20th
     ("cosine"). backbone_rate: the backbone's (or its adapter's) rate as a share of the heads'. weight_decay,
     grad_clip: of AdamW and of the gradient's norm, backbone and heads each by itself. ema: decay of the averaged
     weights, which are what is validated and saved; 0 keeps none. precision: "float32", "bfloat16", or "auto":

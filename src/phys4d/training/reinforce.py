@@ -53,15 +53,16 @@ from phys4d.world import World4D
 class ReinforceConfig(TrainConfig):
     """Settings of stage 3, beside those of every stage.
 
-    batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
-    rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the
-    rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share:
-    see above; anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train
-    too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the
-    control that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or
-    sharpness may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter
-    cannot tell the truth from its first frame held still; without it a lifter that learned nothing will do. fresh:
-    processes that simulate new scenes of the data's rows meanwhile; 0: scenes are read from the data.
+    batch_size: rollouts of a scene (G). accumulate: scenes of a batch, of every process. updates: optimizer steps
+    on each batch of rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps,
+    window, eta: of the rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to
+    stage 2; anchor_share: see above; anchor_clips: simulated clips beside each scene's rollouts, on which the
+    policy's own heads train too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew
+    within each group, the control that learns from the anchor alone. rank, alpha: of the adapter. most_worse:
+    share by which overlap or sharpness may fall, while the reward rises, until the run stops. drop: leave out
+    scenes on which the lifter cannot tell the truth from its first frame held still; without it a lifter that
+    learned nothing will do. fresh: processes that simulate new scenes of the data's rows meanwhile; 0: scenes are
+    read from the data.
     """
 
     batch_size: int = 8
