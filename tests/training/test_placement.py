@@ -9,11 +9,12 @@ from torch import nn
 
 from phys4d.backbones import adapters, backbones
 from phys4d.backbones.layers import Block
+from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.sampling import replay, rollout
 from phys4d.training.base import BaseConfig
 from phys4d.training.denoising import denoising_loss
-from phys4d.training.placement import denoiser_of, place, whole
+from phys4d.training.placement import _shard, denoisers_of, place, whole
 
 CONFIG = BaseConfig(precision="float32")
 
@@ -32,6 +33,7 @@ def layers(count, *names):
 class Pipeline(nn.Module):
     """Built as the pipelines of others are: the text encoder and the decoder are deep, too."""
 
+    name = "pipeline"
     lora_targets = ("to_q", "net.2")
 
     def __init__(self):
@@ -43,11 +45,15 @@ class Pipeline(nn.Module):
 
 def test_the_denoiser_is_what_adapters_may_change():
     backbone = Pipeline()
-    denoiser, blocks = denoiser_of(backbone)
-    assert denoiser is backbone.transformer
+    ((network, blocks),) = denoisers_of(backbone).items()
+    assert network is backbone.transformer
     assert blocks == list(backbone.transformer["blocks"])
-    del backbone.transformer["blocks"]
-    assert denoiser_of(backbone) == (backbone, [])
+    backbone.transformer_2 = nn.ModuleDict({"blocks": layers(3, "to_q", "mlp")})
+    assert list(denoisers_of(backbone)) == [backbone.transformer, backbone.transformer_2]
+    with pytest.raises(InputError, match="fsdp shards one denoising network, pipeline has 2"):
+        _shard(backbone, denoisers_of(backbone))
+    del backbone.transformer["blocks"], backbone.transformer_2["blocks"]
+    assert denoisers_of(backbone) == {}
 
 
 @pytest.mark.parametrize("adapted", [False, True])
@@ -55,8 +61,8 @@ def test_the_blocks_of_nano(adapted):
     backbone = WorldModel.tiny("nano").backbone
     if adapted:
         adapters.add_adapter(backbone, "finetune", rank=2, alpha=4.0)
-    denoiser, blocks = denoiser_of(backbone)
-    assert denoiser is backbone
+    ((network, blocks),) = denoisers_of(backbone).items()
+    assert network is backbone
     assert blocks == [*backbone.looking, *backbone.blocks]
     assert all(isinstance(b, Block) for b in blocks)
 

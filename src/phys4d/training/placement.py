@@ -28,6 +28,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.utils.checkpoint import checkpoint
 
 from phys4d.backbones import Backbone
+from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.training.config import TrainConfig
 from phys4d.training.ranks import own_device, rank_and_size
@@ -41,7 +42,8 @@ def place(model: WorldModel, config: TrainConfig) -> WorldModel:
 
     Called when what learns requires gradients and all adapters are there, and before the model runs.
     """
-    denoiser, blocks = denoiser_of(model.backbone)
+    networks = denoisers_of(model.backbone)
+    blocks = [block for some in networks.values() for block in some]
     twin = _without_weights(model) if sharded(config) else None
     if config.gradient_checkpointing:
         for block in blocks:
@@ -50,7 +52,7 @@ def place(model: WorldModel, config: TrainConfig) -> WorldModel:
         for block in blocks:
             block.compile()
     if twin is not None:
-        _shard(model.backbone, denoiser, blocks)
+        _shard(model.backbone, networks)
         _twins[model] = twin
     return model.to(own_device())
 
@@ -78,37 +80,48 @@ def whole(model: WorldModel) -> WorldModel | None:
     return made.eval()
 
 
-def denoiser_of(backbone: Backbone) -> tuple[nn.Module, list[nn.Module]]:
-    """The denoising network of a backbone, without encoders and decoders, and its repeated blocks.
+def denoisers_of(backbone: Backbone) -> dict[nn.Module, list[nn.Module]]:
+    """The denoising networks of a backbone, without encoders and decoders, and the repeated blocks of each.
 
-    The blocks are of the kind that makes up the outermost, longest list of layers that an adapter may change; the
-    network is what that list belongs to.
+    A network is what the outermost lists of layers belong to that an adapter may change, such as the backbone
+    itself; its blocks are of the kind that makes up the longest of them.
     """
     lists = {
         name: part
         for name, part in backbone.named_modules()
         if isinstance(part, nn.ModuleList) and _adaptable(part, backbone.lora_targets)
     }
-    if not lists:
-        return backbone, []
-    name = min(lists, key=lambda name: (name.count("."), -len(lists[name])))
-    denoiser, kind = backbone.get_submodule(name.rpartition(".")[0]), type(lists[name][0])
-    return denoiser, [part for part in denoiser.modules() if type(part) is kind]
+    outermost = min((name.count(".") for name in lists), default=0)
+    longest: dict[nn.Module, nn.ModuleList] = {}
+    for name, part in lists.items():
+        network = backbone.get_submodule(name.rpartition(".")[0])
+        if name.count(".") == outermost and len(part) > len(longest.get(network, ())):
+            longest[network] = part
+    return {
+        network: [part for part in network.modules() if type(part) is type(layers[0])]
+        for network, layers in longest.items()
+    }
 
 
 def _adaptable(part: nn.Module, targets: Sequence[str]) -> bool:
     return any(f".{name}".endswith(f".{target}") for name, _ in part.named_modules() for target in targets)
 
 
-def _shard(backbone: Backbone, denoiser: nn.Module, blocks: list[nn.Module]) -> None:
-    learns = [(name, p) for name, p in denoiser.named_parameters() if p.requires_grad]
+def _shard(backbone: Backbone, networks: dict[nn.Module, list[nn.Module]]) -> None:
+    if len(networks) != 1:
+        raise InputError(
+            f"fsdp shards one denoising network, {backbone.name} has {len(networks)}: of several that each see "
+            "some times, every process would need the same at once; leave fsdp out"
+        )
+    ((network, blocks),) = networks.items()
+    learns = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     adapter_alone = all(".lora_" in name for name, _ in learns)
     copied = {p for _, p in learns} if adapter_alone else set()
     mesh = init_device_mesh(own_device().type, (rank_and_size()[1],))
-    for part in (*blocks, denoiser):
+    for part in (*blocks, network):
         # Resharded also where it is the root: or what a validation put together would outlive its weights.
         fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=copied)
-    if denoiser is backbone:
+    if network is backbone:
         # It may predict on a way of its own, where the hooks of `forward` would not put its weights together.
         register_fsdp_forward_method(backbone, "predict_and_explain")
     # Features may be views of each other; nothing here writes into them.
