@@ -27,7 +27,7 @@ from phys4d.evaluation.bootstrap import Interval, interval, paired_interval
 from phys4d.rewards import Lift, prepare_scene, rewards
 from phys4d.teachers.labelling import label_videos
 from phys4d.training.guards import Guarded
-from phys4d.training.measures import lift_all
+from phys4d.training.measures import relift
 
 TAKES = 4
 """Of which the reward picks one, to see whether what it likes is better in colours, too."""
@@ -62,7 +62,7 @@ def lifting(worlds: list[World4D], labels: list[World4D], models: dict[str, Worl
     """Errors by each stage's own heads."""
     still = np.zeros((worlds[0].frames - 1, *worlds[0].size, 2), np.float32)
     blind = [dataclasses.replace(world, depth=rows_of(world), flow=still) for world in labels]
-    seen = {name: lift_all(model, worlds) for name, model in models.items()}
+    seen = {name: relift(model, worlds, captions=True) for name, model in models.items()}
     reports = {
         name: evaluate(found, worlds, baselines=False, metrics=METRICS)
         for name, found in {"rows, no motion": blind, "teachers": labels, **seen}.items()

@@ -55,7 +55,7 @@ def measured(model: str, data: Path, objective: str, batches: int) -> list[str]:
     for number in range(batches):
         seed_step(config.seed, number)
         scenes, _ = stage.source.batch(number)
-        losses = [lost(stage, sample) for sample in stage.roll_out(scenes, number)]
+        losses = [lost(stage, sample) for sample in stage.rollouts.make(scenes, number)]
         policies.append(gradient(torch.stack(losses).mean(), adapted))
         anchors.append(gradient(anchor(stage, [s.truth for s in scenes]), adapted))
     lengths = [np.mean([float(g.norm()) for g in some]) for some in (policies, anchors)]

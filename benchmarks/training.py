@@ -106,8 +106,8 @@ def stage_3(data: Path, steps: int, precision: str) -> str:
     stage = ReinforceStage(WorldModel.from_pretrained("nano-finetune"), config, [worlds], held)
     spent: dict[str, float] = {}
     timed(stage.source, "batch", spent)
-    timed(stage, "roll_out", spent)
-    timed(stage, "generations", spent)
+    timed(stage.rollouts, "make", spent)
+    timed(stage.rollouts, "generations", spent)
     timed(stage, "loss", spent)
     batches = stage.batches(0)
     for micro in range(config.accumulate):
@@ -122,7 +122,7 @@ def stage_3(data: Path, steps: int, precision: str) -> str:
     parts = {
         "truths as the lifter sees them": spent["batch"],
         "rollouts": spent["generations"],
-        "their lifting and rewards": spent["roll_out"] - spent["generations"],
+        "their lifting and rewards": spent["make"] - spent["generations"],
         "gradients": spent["loss"],
     }
     whole = sum(parts.values())

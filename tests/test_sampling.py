@@ -287,6 +287,44 @@ def test_log_probability_by_hand_and_leaves_out_what_is_known():
         free_mean(x, torch.zeros_like(free))
 
 
+@pytest.mark.parametrize("kind", ["flow", "v"])
+def test_step_weights_equalise_the_gradients_of_the_log_probability(kind):
+    """As autograd finds them in a replay: without the weights they differ by a factor."""
+    backbone, condition = Convolution(kind), clips(count=1, shape=(2, 4, 24, 24))
+    result = rollout(backbone, condition, steps=10, window=(0, 6), eta=0.8, seed=5)
+    plain, weighted = [], []
+    for step in result.steps:
+        again = replay(backbone, step, result.condition)
+        (slope,) = torch.autograd.grad(again.log_prob.sum(), again.prediction)
+        plain.append(slope.norm().item())
+        weighted.append(step.weight * plain[-1])
+    assert max(plain) / min(plain) > 3
+    assert max(weighted) / min(weighted) < 1.1
+
+
+@pytest.mark.parametrize("kind", ["flow", "v"])
+def test_log_probabilities_of_rollouts_equal_a_float64_reference(kind):
+    """Written out from the definitions, with the network itself in float64."""
+    backbone, condition = Convolution(kind), clips()
+    result = rollout(backbone, condition, steps=6, window=(1, 3), eta=0.7, seed=8)
+    exact = Convolution(kind).double()
+    for step in result.steps:
+        x, after, t, t_next = (v.double() for v in (step.x, step.x_next, step.t, step.t_next))
+        v = exact(x, t, dataclasses.replace(condition, text=condition.text.double()))[0]
+        t, t_next = per_clip(t), per_clip(t_next)
+        if kind == "flow":
+            x0, eps, alpha, sigma = x - t * v, x + (1 - t) * v, 1 - t_next, t_next
+        else:
+            cos, sin = torch.cos(QUARTER * t), torch.sin(QUARTER * t)
+            x0, eps = cos * x - sin * v, sin * x + cos * v
+            alpha, sigma = torch.cos(QUARTER * t_next), torch.sin(QUARTER * t_next)
+        s = sigma * math.sin(0.7 * QUARTER)
+        mu = alpha * x0 + (sigma**2 - s**2).sqrt() * eps
+        free = after[:, :, 1:] - mu[:, :, 1:]
+        expected = -(free**2 / (2 * s**2)).mean(dim=(1, 2, 3, 4))
+        torch.testing.assert_close(step.log_prob.double(), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("window", [(0, 6), (5, 1), (4, 2), (-1, 2), (0, 0)])
 def test_the_last_step_is_never_noisy(window):
     with pytest.raises(InputError, match="never noisy"):

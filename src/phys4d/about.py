@@ -11,7 +11,12 @@ REQUIRED = (
     "torch", "numpy", "scipy", "mujoco", "warp-lang", "av", "opencv-python-headless", "safetensors", "peft",
     "webdataset", "pyarrow", "tyro",
 )  # fmt: skip
-OPTIONAL = {"rerun-sdk": ("rerun", "view"), "ray": ("ray", "ray")}
+OPTIONAL = {
+    "rerun-sdk": ("rerun", "view"),
+    "ray": ("ray", "ray"),
+    "trackio": ("trackio", "trackio"),
+    "wandb": ("wandb", "wandb"),
+}
 """Distribution: (module, the extra that installs it)."""
 
 

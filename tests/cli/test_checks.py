@@ -1,6 +1,8 @@
 """`phys4d verify` of models, checkpoints, training runs and reports: whole ones pass, planted damage is named."""
 
+import hashlib
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -28,9 +30,8 @@ def home(tmp_path_factory):
     ]
     evaluate(worlds, worlds[::-1], baselines=False).save(place / "report")
     run = place / "run"
-    state = {"weights": {"a": torch.ones(3)}, "average": {}, "history": [{"step": 1.0}], "bad": 0}
     for step in (10, 20):
-        save_checkpoint(run, step, state, keep=2)
+        save_checkpoint(run, step, {"weights.a": torch.ones(3)}, {"history": [{"step": 1.0}], "bad": 0}, keep=2)
     (run / "run.json").write_text('{"stage": "base"}')
     (run / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
     worlds[0].save(run / "samples" / "a")
@@ -94,8 +95,8 @@ DAMAGE = [
     ("tiny", fill_with_nan, "1 tensor with NaN or infinity (first: heads."),
     (
         "run",
-        lambda p: flip(p / "checkpoints/step-00000010/state.pt"),
-        "step-00000010: damaged, its checksum differs",
+        lambda p: flip(p / "checkpoints/step-00000010/state.json"),
+        "step-00000010: damaged, the checksum of state.json differs",
     ),
     ("run/checkpoints/step-00000020", lambda p: (p / "state.sha256").unlink(), "step-00000020: cannot be read"),
     ("run", lambda p: (p / "run.json").unlink(), "run.json: not found"),
@@ -126,10 +127,10 @@ def test_damage_is_found_and_named(run, copy, name, break_it, says):
 
 
 def test_a_checkpoint_of_numbers_that_are_none(run, tmp_path):
-    folder = save_checkpoint(tmp_path, 3, {"optimizer": {"state": [{"m": torch.tensor([torch.nan])}]}}, keep=1)
+    folder = save_checkpoint(tmp_path, 3, {"exp_avg.w": torch.tensor([torch.nan])}, {}, keep=1)
     code, out, _ = run("verify", folder)
     assert code == 1
-    assert "1 tensor with NaN or infinity (first: optimizer.state.0.m)" in out
+    assert "1 tensor with NaN or infinity (first: exp_avg.w)" in out
 
 
 def test_a_pickle_in_a_checkpoint_is_not_opened(run, tmp_path):
@@ -137,7 +138,13 @@ def test_a_pickle_in_a_checkpoint_is_not_opened(run, tmp_path):
         def __reduce__(self):
             return (exec, (f"open({str(tmp_path / 'boom')!r}, 'w').close()",))
 
-    folder = save_checkpoint(tmp_path, 1, {"weights": Bomb()}, keep=1)
+    folder = save_checkpoint(tmp_path, 1, {"a": torch.ones(3)}, {}, keep=1)
+    (tensors,) = folder.glob("*.safetensors")
+    before = hashlib.sha256(tensors.read_bytes()).hexdigest()
+    tensors.write_bytes(pickle.dumps(Bomb()))
+    sums = (folder / "state.sha256").read_text()
+    now = hashlib.sha256(tensors.read_bytes()).hexdigest()
+    (folder / "state.sha256").write_text(sums.replace(before, now))
     code, out, _ = run("verify", folder)
     assert code == 1
     assert "cannot be read" in out

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from brightness import colour_stage  # noqa: F401  (a fixture)
+from small_runs import place  # noqa: F401  (a fixture)
 
 from phys4d.data.shards import INDEX, INDEX_SCHEMA
 from phys4d.recipes import recipes

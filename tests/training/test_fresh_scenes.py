@@ -59,10 +59,17 @@ def test_a_batch_is_the_same_whoever_makes_it_and_wherever_one_starts(source):
     assert one.waited > 0
 
 
-def test_every_process_has_batches_of_its_own(source):
-    one = source(1, stride=2)
-    numbers = [keys(one.batch(n)) for n in (0, 2)]
-    assert numbers == [keys(source(1).batch(n)) for n in (0, 2)]
+@pytest.mark.parametrize("fresh", [0, 1])
+def test_processes_share_a_batch_by_turns(source, fresh):
+    together = source(fresh)
+    together.count = 4
+    whole = keys(together.batch(3))
+    shares = []
+    for rank in range(2):
+        one = source(fresh)
+        one.rank, one.ranks = rank, 2
+        shares.append(keys(one.batch(3)))
+    assert shares == [whole[0::2], whole[1::2]]
 
 
 def test_those_that_cannot_be_rewarded_are_replaced_beyond_what_was_made_ahead(source, monkeypatch):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from phys4d.errors import WorkError
-from phys4d.training.checkpoint import load_checkpoint
+from phys4d.training.checkpoint import latest_checkpoint, open_checkpoint
 from phys4d.training.config import TrainConfig
 from phys4d.training.ending import EndedError
 from phys4d.training.loop import autocast, run_stage
@@ -107,8 +107,8 @@ def test_a_continued_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, killed_a
     history = run_stage(whole, tmp_path / "whole", say=quiet)
     with pytest.raises(Interrupted):
         run_stage(Regression(killed_at=killed_at), tmp_path / "parts", say=quiet)
-    found = load_checkpoint(tmp_path / "parts")
-    assert (found[0] if found else 0) == killed_at // 5 * 5
+    found = latest_checkpoint(tmp_path / "parts")
+    assert (found.step if found else 0) == killed_at // 5 * 5
     parts = Regression()
     with torch.no_grad():
         # What is not in the checkpoint must not matter.
@@ -117,9 +117,12 @@ def test_a_continued_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, killed_a
     assert run_stage(parts, tmp_path / "parts", resume=True, say=quiet) == history
     assert min(parts.seen) == killed_at // 5 * 5
     assert torch.equal(weights(whole), weights(parts))
-    ends = [load_checkpoint(tmp_path / name)[1] for name in ("whole", "parts")]
-    for kind in ("weights", "average"):
-        assert all(torch.equal(ends[0][kind][n], ends[1][kind][n]) for n in ("weight", "bias"))
+    ends = [latest_checkpoint(tmp_path / name) for name in ("whole", "parts")]
+    assert ends[0].told == ends[1].told
+    states = [end.read() for end in ends]
+    kinds = ("weights", "average", "exp_avg", "exp_avg_sq")
+    assert states[0].keys() == states[1].keys() == {f"{kind}.{n}" for kind in kinds for n in ("weight", "bias")}
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     # Nothing is logged twice, nor forgotten.
     assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
 
@@ -140,8 +143,7 @@ def test_a_run_that_is_asked_to_end_saves_first_and_goes_on_bit_for_bit(tmp_path
     with pytest.raises(EndedError, match=f"saved at step {saved}; --resume continues it"):
         run_stage(parts, tmp_path / "parts", say=quiet)
     assert signal.getsignal(signal.SIGTERM) is before
-    step, _ = load_checkpoint(tmp_path / "parts")
-    assert step == saved
+    assert latest_checkpoint(tmp_path / "parts").step == saved
     again = Regression()
     again.stride = stride
     assert run_stage(again, tmp_path / "parts", resume=True, say=quiet) == history
@@ -174,10 +176,9 @@ def test_the_averaged_weights_are_what_is_validated_and_left(tmp_path):
     average = weights(stage)
     history = run_stage(stage, tmp_path, say=quiet)
     for step in range(12):
-        folder = tmp_path / "checkpoints" / f"step-{step + 1:08d}" / "state.pt"
-        raw = torch.load(folder, weights_only=True)["weights"]
+        raw = open_checkpoint(tmp_path / "checkpoints" / f"step-{step + 1:08d}").read()
         decay = min(0.9, (1 + step) / (10 + step))
-        average = decay * average + (1 - decay) * torch.cat([raw["weight"].flatten(), raw["bias"]])
+        average = decay * average + (1 - decay) * torch.cat([raw["weights.weight"].flatten(), raw["weights.bias"]])
     assert torch.allclose(weights(stage), average, atol=1e-6)
     assert history[-1]["norm"] == pytest.approx(float(average[:3].norm()), rel=1e-5)
 
@@ -185,7 +186,7 @@ def test_the_averaged_weights_are_what_is_validated_and_left(tmp_path):
 def test_without_averaging_the_last_weights_are_left(tmp_path):
     stage = Regression(dataclasses.replace(CONFIG, ema=0.0))
     run_stage(stage, tmp_path, say=quiet)
-    assert torch.equal(stage.trained.weight, load_checkpoint(tmp_path)[1]["weights"]["weight"])
+    assert torch.equal(stage.trained.weight, latest_checkpoint(tmp_path).read()["weights.weight"])
 
 
 @pytest.mark.parametrize("fault", ["bad", "empty", "singular"])
@@ -194,11 +195,12 @@ def test_a_bad_step_is_skipped_and_counted(tmp_path, fault):
     said = []
     stage = Regression(config, **{fault: (2, 3)})
     run_stage(stage, tmp_path, say=said.append)
-    states = [torch.load(p / "state.pt", weights_only=True) for p in sorted((tmp_path / "checkpoints").iterdir())]
-    same = [torch.equal(a["weights"]["weight"], b["weights"]["weight"]) for a, b in itertools.pairwise(states)]
-    # states[i] is after step i: steps 2 and 3 changed nothing, the others did.
+    found = [open_checkpoint(folder) for folder in sorted((tmp_path / "checkpoints").iterdir())]
+    values = [checkpoint.read()["weights.weight"] for checkpoint in found]
+    same = [torch.equal(a, b) for a, b in itertools.pairwise(values)]
+    # values[i] is after step i: steps 2 and 3 changed nothing, the others did.
     assert same == [False, True, True, False, False]
-    assert [state["bad"] for state in states] == [0, 0, 1, 2, 0, 0]
+    assert [checkpoint.told["bad"] for checkpoint in found] == [0, 0, 1, 2, 0, 0]
     assert any("step 3 skipped" in text and "2 in a row" in text for text in said)
     assert torch.isfinite(stage.trained.weight).all()
     kept = [json.loads(line) for line in (tmp_path / "bad-steps.jsonl").read_text().splitlines()]
@@ -227,7 +229,7 @@ def test_too_many_bad_steps_stop_the_run(tmp_path, fault):
     stage = Regression(dataclasses.replace(CONFIG, max_bad_steps=4), **{fault: range(7, 100)})
     with pytest.raises(WorkError, match=r"4 bad steps in a row, stopped at step 10.*bad-steps\.jsonl"):
         run_stage(stage, tmp_path, say=quiet)
-    assert load_checkpoint(tmp_path)[0] == 10
+    assert latest_checkpoint(tmp_path).step == 10
 
 
 def test_gradients_are_clipped_to_their_norm(tmp_path):

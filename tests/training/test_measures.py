@@ -50,10 +50,19 @@ def test_generations_begin_with_what_was_given(worlds):
 
 def test_worlds_are_lifted_from_their_colours(worlds):
     model = WorldModel.tiny("nano").eval()
-    alone = measures.lift_all(model, worlds[1:2])[0]
-    together = measures.lift_all(model, worlds)[1]
+    alone = measures.relift(model, worlds[1:2])[0]
+    together = measures.relift(model, worlds)[1]
     assert np.allclose(alone.depth, together.depth, rtol=1e-4)
     assert alone.depth.shape == (17, 64, 64)
+
+
+def test_captions_are_told_where_they_are_wanted_alone(worlds, monkeypatch):
+    told = []
+    model = WorldModel.tiny("nano")
+    monkeypatch.setattr(model, "read_worlds", lambda rgb, prompts, fps, metas: told.append(prompts) or [])
+    measures.relift(model, worlds)
+    measures.relift(model, worlds, captions=True)
+    assert told == [["", "", ""], [world.meta["prompt"] for world in worlds]]
 
 
 def test_disparity_is_judged_after_a_scale_and_a_shift():

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from phys4d.training.ranks import agreed, average_gradients, rank_and_size, wait_for_all
+from phys4d.training.ranks import agreed, any_of, average_gradients, from_all, rank_and_size, wait_for_all
 
 SIZE = 2
 DATA = torch.arange(8.0).reshape(4, 2)
@@ -42,10 +42,10 @@ def work(rank, port, folder):
     rows = DATA[rank * 2 : rank * 2 + 2]
     loss = loss_of(net, rows, rank)
     loss.backward()
-    mean = average_gradients(list(net.parameters()), float(loss.detach()))
+    told = average_gradients(list(net.parameters()), {"loss": float(loss.detach()), "rank": float(rank)})
     wait_for_all()
-    said = agreed(rank == 0), agreed(rank == 1)
-    torch.save(({n: p.grad for n, p in net.named_parameters()}, mean, said), f"{folder}/{rank}.pt")
+    said = agreed(rank == 0), agreed(rank == 1), any_of(rank == 1), any_of(False), from_all(f"I am {rank}")
+    torch.save(({n: p.grad for n, p in net.named_parameters()}, told, said), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -64,14 +64,14 @@ def test_gradients_and_loss_are_those_of_all_clips_together(ranks):
     losses = [loss_of(net, DATA[r * 2 : r * 2 + 2], r) for r in range(SIZE)]
     mean = sum(losses) / SIZE
     mean.backward()
-    for gradients, loss, _ in ranks:
-        assert loss == pytest.approx(mean.item(), rel=1e-6)
+    for gradients, told, _ in ranks:
+        assert told == {"loss": pytest.approx(mean.item(), rel=1e-6), "rank": 0.5}
         for name, parameter in net.named_parameters():
             torch.testing.assert_close(gradients[name], parameter.grad, msg=name)
 
 
-def test_all_do_what_the_first_says(ranks):
-    assert [said for *_, said in ranks] == [(True, False)] * SIZE
+def test_all_do_what_the_first_says_and_hear_each_other(ranks):
+    assert [said for *_, said in ranks] == [(True, False, True, False, ["I am 0", "I am 1"])] * SIZE
 
 
 def test_a_process_by_itself_changes_nothing(monkeypatch):
@@ -80,7 +80,7 @@ def test_a_process_by_itself_changes_nothing(monkeypatch):
     loss_of(net, DATA, 0).backward()
     before = [p.grad.clone() for p in net.parameters()]
     assert rank_and_size() == (0, 1)
-    assert average_gradients(list(net.parameters()), 3.0) == 3.0
+    assert average_gradients(list(net.parameters()), {"loss": 3.0}) == {"loss": 3.0}
     assert all(torch.equal(p.grad, b) for p, b in zip(net.parameters(), before))
     assert agreed(True)
     assert not agreed(False)

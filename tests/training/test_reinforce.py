@@ -10,7 +10,7 @@ from brightness import painter, unprepared
 from phys4d.backbones import adapters
 from phys4d.errors import InputError
 from phys4d.training import scenes
-from phys4d.training.checkpoint import load_checkpoint
+from phys4d.training.checkpoint import latest_checkpoint
 from phys4d.training.loop import run_stage, seed_step
 
 
@@ -92,14 +92,14 @@ def test_permuting_deals_the_same_rewards_anew_within_each_group(colour_stage):
     dealt = []
     for permute in (False, True):
         stage = colour_stage(batch_size=6, accumulate=2, permute=permute)
-        samples = stage.roll_out(stage.source.batch(0)[0], 0)
+        samples = stage.rollouts.make(stage.source.batch(0)[0], 0)
         dealt.append(torch.stack([sample.advantage for sample in samples]))
     assert not torch.equal(*dealt)
     assert torch.equal(*(rows.sort(dim=1).values for rows in dealt))
     assert torch.allclose(dealt[0].sum(dim=1), torch.zeros(2), atol=1e-4)
     # Brighter is better.
     stage = colour_stage(batch_size=6)
-    (sample,) = stage.roll_out(stage.source.batch(0)[0], 0)
+    (sample,) = stage.rollouts.make(stage.source.batch(0)[0], 0)
     seen = (255 * stage.model.backbone.decode(sample.rollout.latents)).round()
     bright = seen[:, 1:, :8, :8].mean(dim=(1, 2, 3, 4))
     assert sample.advantage.argmax() == bright.argmax()
@@ -130,8 +130,8 @@ def test_scenes_that_cannot_be_rewarded_are_replaced_and_counted(colour_stage, m
 
 def test_groups_without_variance_teach_nothing_and_are_counted(colour_stage):
     stage = colour_stage(accumulate=2)
-    stage.score = lambda world, scene: type("Parts", (), {"reward": 0.5})
-    for sample in stage.roll_out(stage.source.batch(0)[0], 0):
+    stage.rollouts.score = lambda world, scene: type("Parts", (), {"reward": 0.5})
+    for sample in stage.rollouts.make(stage.source.batch(0)[0], 0):
         assert sample.told["silent_groups"] == 2
         assert torch.equal(sample.advantage, torch.zeros(2))
 
@@ -150,7 +150,7 @@ def test_a_continued_run_is_bit_for_bit_the_uninterrupted_one(colour_stage, tmp_
     killed.loss = dies
     with pytest.raises(KeyboardInterrupt):
         run_stage(killed, tmp_path / "parts", say=quiet)
-    assert load_checkpoint(tmp_path / "parts")[0] == 2
+    assert latest_checkpoint(tmp_path / "parts").step == 2
     parts = colour_stage()
     run_stage(parts, tmp_path / "parts", resume=True, say=quiet)
     assert same(state_of(whole.model), state_of(parts.model))

@@ -80,6 +80,13 @@ def test_a_run_of_something_else_is_refused(base, debug, clips, rgb_clips, tmp_p
         )
 
 
+def test_how_it_is_computed_may_change_on_the_way(base, tmp_path):
+    base("steps=0")
+    base("steps=0", "keep=5", "log_every=7", "gradient_checkpointing=true", "fsdp=true", "workers=1", resume=True)
+    with pytest.raises(InputError, match=r"a step would see another number of clips; accumulate=1 would keep it"):
+        base("steps=0", "accumulate=2", resume=True)
+
+
 def test_a_killed_run_continues_bit_for_bit(base, tmp_path, monkeypatch):
     whole = base("steps=6")
     expected = state_of(tmp_path / "run" / "final")

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +23,9 @@ from phys4d.members import is_world_folder
 from phys4d.model import WorldModel
 from phys4d.storage import CONFIG, changed_files
 from phys4d.training.checkpoint import FOLDER as CHECKPOINTS
-from phys4d.training.checkpoint import verified_state
+from phys4d.training.checkpoint import STATE, open_checkpoint
 
-STATE, RUN, REPORT = "state.pt", "run.json", "report.json"
+RUN, REPORT = "run.json", "report.json"
 
 
 def _check_model(path: Path, found: Verification) -> None:
@@ -46,14 +45,14 @@ def _check_model(path: Path, found: Verification) -> None:
 
 
 def _check_checkpoint(path: Path, found: Verification) -> None:
-    found.size += _bytes_in(path, STATE)
-    state: dict[str, Any] = {}
+    found.size += sum(file.stat().st_size for file in path.iterdir())
+    tensors: dict[str, Tensor] = {}
     try:
-        state = verified_state(path)
+        tensors = open_checkpoint(path).read()
     except Phys4DError as error:
         found.problems.append(str(error))
-    found.others.append(f"{plural(sum(1 for _ in _tensors(state)), 'tensor')} of {path.name}")
-    found.problems += _not_finite(path, dict(_tensors(state)))
+    found.others.append(f"{plural(len(tensors), 'tensor')} of {path.name}")
+    found.problems += _not_finite(path, tensors)
 
 
 def _check_run(path: Path, found: Verification) -> None:
@@ -117,15 +116,6 @@ def _json_problems(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         return [f"{path}: damaged ({error})"]
     return []
-
-
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested dicts and lists, by its path."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, dict | list | tuple):
-        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _tensors(entry, f"{name}.{key}" if name else str(key))
 
 
 def _not_finite(path: Path, state: dict[str, Tensor]) -> list[str]:

@@ -82,13 +82,15 @@ def in_order(
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Torch works in one thread meanwhile."""
-    threads = torch.get_num_threads()
+    """Torch and OpenCV work in one thread meanwhile: how work is split shows in its result."""
+    threads, others = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        cv2.setNumThreads(others)
 
 
 class Leash:

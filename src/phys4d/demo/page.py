@@ -14,7 +14,7 @@ from PIL import Image
 from phys4d.atomic import write_text
 from phys4d.evaluation import Report, compare
 from phys4d.pictures import depth_limits, depth_picture
-from phys4d.training.loop import History
+from phys4d.training.state import History
 from phys4d.viewers import world_page
 from phys4d.viewers.pictures import animation
 from phys4d.world import World4D

@@ -28,9 +28,9 @@ from phys4d.model import WorldModel
 from phys4d.recipes import recipes
 from phys4d.sim.dataset import simulate_dataset
 from phys4d.training.config import override
-from phys4d.training.loop import History
 from phys4d.training.measures import generate_from, relift
 from phys4d.training.run import train
+from phys4d.training.state import History
 from phys4d.viewers.gallery import write_gallery
 from phys4d.world import World4D
 

@@ -8,14 +8,12 @@ things into smooth ground around them, and their shadows'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
 
+from phys4d.data.processes import single_thread
 from phys4d.errors import InputError
 from phys4d.geometry import consistent_flow
 from phys4d.teachers.teacher import FlowLabels, Teacher, flow_teachers
@@ -43,7 +41,7 @@ class DisFlow:
         if min(height, width) < LEAST_SIDE:
             raise InputError(f"flow needs pictures of at least {LEAST_SIDE}x{LEAST_SIDE} px, not {height}x{width}")
         still = still_pixels(rgb)
-        with _one_thread():
+        with single_thread():
             forward = np.where(still[..., None], 0, dis_flow(rgb))
             backward = np.where(still[..., None], 0, dis_flow(rgb[::-1])[::-1])
         consistent = consistent_flow(torch.from_numpy(forward), torch.from_numpy(backward)).numpy()
@@ -84,17 +82,6 @@ def still_pixels(rgb: UInt8[np.ndarray, "T H W 3"]) -> Bool[np.ndarray, "T-1 H W
         if textured.any() and (change[textured] <= STILL).mean() > 0.5:
             still[t] = change <= STILL
     return still
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The search splits its work by threads, and its result depends on the split."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 flow_teachers.register("dis")(

@@ -21,8 +21,9 @@ from phys4d.data.shards import WorldDataset
 from phys4d.model import WorldModel
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, dropped_prompts, given_frames
-from phys4d.training.loop import History
 from phys4d.training.measures import generation_measures, stage_batches
+from phys4d.training.placement import place
+from phys4d.training.state import History
 from phys4d.world import World4D
 
 
@@ -62,6 +63,7 @@ class BaseStage:
         self.trained: nn.Module = model.backbone.requires_grad_(True).train()
         # The weights are no longer those of the model that it began as.
         model.base = None
+        place(model, config)
 
     def batches(self, start: int) -> Iterator[dict[str, Any]]:
         return stage_batches(self.data, self.config.fields, self.config, start)

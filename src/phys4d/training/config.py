@@ -10,18 +10,26 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from phys4d.errors import InputError, unknown_name
+from phys4d.training.trackers import trackers
+
+INDIFFERENT = ("fsdp", "gradient_checkpointing", "compile", "tracker", "workers", "cache", "log_every", "keep")
+"""Settings that change how a run computes what it learns, but not what: it may go on with others."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings that every stage shares.
 
-    steps: optimizer steps. batch_size: clips in one, of every process. accumulate: micro-batches that make up a
-    batch. lr, warmup, schedule: the rate rises over `warmup` steps, then stays ("constant") or falls to a 20th
+    steps: optimizer steps. batch_size: clips in a micro-batch. accumulate: micro-batches in a step, of every
+    process. lr, warmup, schedule: the rate rises over `warmup` steps, then stays ("constant") or falls to a 20th
     ("cosine"). backbone_rate: the backbone's (or its adapter's) rate as a share of the heads'. weight_decay,
     grad_clip: of AdamW and of the gradient's norm, backbone and heads each by itself. ema: decay of the averaged
     weights, which are what is validated and saved; 0 keeps none. precision: "float32", "bfloat16", or "auto":
     bfloat16 where the processor multiplies it fast.
+    fsdp: where torchrun started several processes, shard the backbone over them instead of copying it (FSDP2).
+    gradient_checkpointing: keep the inputs of the backbone's blocks alone and compute the rest again in the
+    backward pass. compile: the blocks, with torch.compile. tracker: "none", "trackio" or "wandb", beside
+    TensorBoard.
     log_every, validate_every, checkpoint_every: in steps; keep: checkpoints kept. max_bad_steps: the run stops
     when so many steps in a row had no finite loss and gradient. workers: loader processes. cache: keep decoded
     worlds in memory. validation_worlds: held-out worlds that validation looks at. seed: of order, noise and times.
@@ -38,6 +46,10 @@ class TrainConfig:
     grad_clip: float = 1.0
     ema: float = 0.99
     precision: str = "auto"
+    fsdp: bool = False
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    tracker: str = "none"
     log_every: int = 10
     validate_every: int = 250
     checkpoint_every: int = 250
@@ -61,6 +73,7 @@ class TrainConfig:
             )
         self._one_of("schedule", ("cosine", "constant"))
         self._one_of("precision", ("auto", "float32", "bfloat16"))
+        self._one_of("tracker", ("none", *trackers))
 
     @property
     def fields(self) -> tuple[str, ...]:

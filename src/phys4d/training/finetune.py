@@ -33,8 +33,9 @@ from phys4d.model import WorldModel
 from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, dropped_prompts, given_frames
-from phys4d.training.loop import History
 from phys4d.training.measures import generation_measures, lifting_measures, stage_batches
+from phys4d.training.placement import place
+from phys4d.training.state import History
 from phys4d.training.windows import check_short, read_by_heads
 from phys4d.world import World4D
 
@@ -80,6 +81,11 @@ class FinetuneConfig(TrainConfig):
         self._one_of("tuned", ("adapter", "full", "heads"))
         if self.tuned == "heads" and self.objective == "control":
             raise InputError("the control trains no heads: with tuned=heads nothing would learn")
+        if self.fsdp and self.tuned == "full" and self.heads_share:
+            raise InputError(
+                "heads_share weighs gradients against each other that fsdp keeps in shards where the whole "
+                "backbone learns; take tuned=adapter, or heads_share=0"
+            )
         self._at_least(1, "rank")
 
     @property
@@ -113,7 +119,7 @@ class FinetuneStage:
         if model.heads is not None:
             model.heads.requires_grad_(self.physics)
         self.model, self.config, self.data, self.held_out = model, config, data, held_out
-        self.trained: nn.Module = model.train()
+        self.trained: nn.Module = place(model, config).train()
 
     def batches(self, start: int) -> Iterator[dict[str, Any]]:
         return stage_batches(self.data, self.config.fields, self.config, start)

@@ -11,8 +11,8 @@ from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.rewards import Lift, Reward, RewardScene
 from phys4d.rewards.guards import diversity, rgb_mask_iou, sharpness
-from phys4d.training.loop import History
 from phys4d.training.measures import generate_from
+from phys4d.training.state import History
 
 SAMPLES = 2
 """Generations of each held-out scene, from which diversity is taken."""

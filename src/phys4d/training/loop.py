@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from phys4d.atomic import write_text
 from phys4d.errors import WorkError
-from phys4d.training.checkpoint import load_checkpoint, save_checkpoint
+from phys4d.training.checkpoint import latest_checkpoint
 from phys4d.training.config import TrainConfig
 from phys4d.training.ending import EndedError, asked_to_end
 from phys4d.training.log import BAD_STEPS, RunLog
-from phys4d.training.optimizer import optimizer_of, parts_of, rate_at
-from phys4d.training.ranks import agreed, any_of, average_gradients, rank_and_size
-
-History = list[dict[str, float]]
+from phys4d.training.optimizer import clip_gradients, optimizer_of, parts_of, rate_at
+from phys4d.training.placement import sharded
+from phys4d.training.ranks import agreed, any_of, average_gradients, from_all, rank_and_size
+from phys4d.training.state import History, RunState
 
 
 class Stage(Protocol):
@@ -86,6 +86,9 @@ def run_stage(
     afterwards. keep_best: called when a validation was the best so far, with the averaged weights in place. A step
     without a finite loss and gradient is skipped; raises WorkError after `max_bad_steps` such steps in a row, and
     EndedError, with everything saved, where the process is asked to end (SIGTERM).
+
+    Of several processes the first validates and logs; where models are sharded all of them validate and
+    call `keep_best`, as none could do so alone.
     """
     config = stage.config
     rank, ranks = rank_and_size()
@@ -94,21 +97,18 @@ def run_stage(
     parts = parts_of(parameters)
     optimizer = optimizer_of(parts, config)
     average = {n: p.detach().clone() for n, p in parameters.items()} if config.ema else None
-    start, bad, history = 0, 0, []
-    found = load_checkpoint(run) if resume else None
+    state, start = RunState(parameters, optimizer, average), 0
+    found = latest_checkpoint(run) if resume else None
     if found is not None:
-        start, state = found
-        _fill(parameters, state["weights"])
-        if average is not None:
-            average = {n: state["average"][n].to(p.device) for n, p in parameters.items()}
-        optimizer.load_state_dict(state["optimizer"])
-        bad, history = state["bad"], state["history"]
+        state.restore(found)
+        start = found.step
         say(f"{run}: continuing from step {start} of {config.steps}")
-    log = RunLog(run, start) if first else None
-    if start == 0 and log is not None:
-        _validate(stage, parameters, average, 0, history, log, keep_best, say)
+    log = RunLog(run, start, tracker=config.tracker, settings=config.to_dict()) if first else None
+    validates = first or sharded(config)
+    if start == 0 and validates:
+        _validate(stage, state, 0, log, keep_best, say)
     # A run that was stopped, but not finished, is not trained beyond where it stopped.
-    reason = stage.stop_reason(history) if start and first else None
+    reason = stage.stop_reason(state.history) if start and first else None
     stop = agreed(reason is not None)
     stride = math.ceil(config.checkpoint_every / stage.stride) * stage.stride
     batches = stage.batches(start)
@@ -117,38 +117,34 @@ def run_stage(
     with asked_to_end() as asked:
         for step in progress:
             if stop:
-                if first:
-                    say(f"{stage.name}: stopped at step {step}: {reason}")
+                say(f"{stage.name}: stopped at step {step}: {reason}")
                 break
             began = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * group["share"] * rate_at(step, config)
             optimizer.zero_grad(set_to_none=True)
             numbers, trouble, clips_read = _gradients(stage, batches, step)
-            numbers["loss"] = average_gradients(parameters.values(), numbers["loss"])
+            numbers = average_gradients(parameters.values(), numbers)
             # Each part by itself, or the heads' gradients would settle how far the backbone goes.
-            norms = {name: float(nn.utils.clip_grad_norm_(part, config.grad_clip)) for name, part in parts.items()}
+            norms = {name: clip_gradients(part, config.grad_clip) for name, part in parts.items()}
             norm = math.hypot(*norms.values())
             if not trouble and math.isfinite(norm) and math.isfinite(numbers["loss"]):
                 optimizer.step()
-                bad = 0
+                state.bad = 0
             else:
-                bad += 1
+                state.bad += 1
                 trouble = trouble or "its loss or gradient is not finite"
-                say(f"{stage.name}: step {step} skipped, {trouble} ({bad} in a row)")
+                clips_read = [key for keys in from_all(clips_read) for key in keys]
+                say(f"{stage.name}: step {step} skipped, {trouble} ({state.bad} in a row)")
                 if log is not None:
                     log.bad_step(step, trouble, clips_read)
-                if bad >= config.max_bad_steps:
+                if state.bad >= config.max_bad_steps:
                     raise WorkError(
-                        f"{stage.name}: {bad} bad steps in a row, stopped at step {step}: {trouble}. Lower the "
-                        f"learning rate, or look at the clips that {run / BAD_STEPS} names with `phys4d verify`"
+                        f"{stage.name}: {state.bad} bad steps in a row, stopped at step {step}: {trouble}. "
+                        f"Lower the learning rate, or look at the clips that {run / BAD_STEPS} names with "
+                        "`phys4d verify`"
                     )
-            if average is not None:
-                # Young runs would otherwise drag their random start along.
-                decay = min(config.ema, (1 + step) / (10 + step))
-                with torch.no_grad():
-                    for name, parameter in parameters.items():
-                        average[name].lerp_(parameter, 1 - decay)
+            state.update_average(step, config.ema)
             done = step + 1
             clips = ranks * config.batch_size * config.accumulate / (time.perf_counter() - began)
             numbers |= {f"grad_norm_{name}": value for name, value in norms.items()}
@@ -158,36 +154,32 @@ def run_stage(
                 if log is not None:
                     log.write(done, numbers, "train")
             if done % config.validate_every == 0 or done == config.steps:
-                if log is not None:
-                    _validate(stage, parameters, average, done, history, log, keep_best, say)
-                    reason = stage.stop_reason(history) if done < config.steps else None
+                if validates:
+                    _validate(stage, state, done, log, keep_best, say)
+                    reason = stage.stop_reason(state.history) if done < config.steps else None
                 stop = agreed(reason is not None)
             # Batches that serve several steps cannot be taken up in their midst.
             ended = any_of(asked()) and done % stage.stride == 0 and done < config.steps
-            if first and (done % stride == 0 or done == config.steps or stop or ended):
-                state = {
-                    "weights": {n: p.detach() for n, p in parameters.items()},
-                    "average": average or {},
-                    "optimizer": optimizer.state_dict(),
-                    "bad": bad,
-                    "history": history,
-                }
-                save_checkpoint(run, done, state, keep=config.keep)
+            if done % stride == 0 or done == config.steps or stop or ended:
+                # Numbers of the first process, which may be the only one to have validated.
+                state.history = from_all(state.history)[0]
+                state.save(run, done, keep=config.keep)
             if ended:
                 raise EndedError(f"{stage.name}: asked to end, saved at step {done}; --resume continues it")
     progress.close()
     if average is not None:
-        _fill(parameters, average)
+        state.fill(average)
     if log is not None:
         log.close()
-        write_text(run / "history.json", json.dumps(history, indent=1) + "\n")
-    return history
+        write_text(run / "history.json", json.dumps(state.history, indent=1) + "\n")
+    return state.history
 
 
 def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[str, float], str, list[str]]:
     """Gradients of the mean loss of the step's micro-batches.
 
-    Returns numbers to log, what went wrong, if anything, and the keys of the clips that this process read.
+    Returns numbers to log, what went wrong in any process, if anything, and the keys of the clips that this one
+    read.
     """
     config = stage.config
     numbers: dict[str, float] = {}
@@ -198,14 +190,19 @@ def _gradients(stage: Stage, batches: Iterator[Any], step: int) -> tuple[dict[st
         seed_step(config.seed, step, micro * ranks + rank)
         batch = next(batches)
         keys += _keys(batch)
+        loss, told, trouble = None, {}, ""
         try:
             with autocast(config.precision, device):
                 loss, told = stage.loss(batch, step)
         except (WorkError, torch.linalg.LinAlgError) as error:  # pyright: ignore[reportPrivateImportUsage]
             # Such as a mask that is empty, because no clip has such pixels or a prediction is not finite.
+            trouble = str(error)
+        # No process may go on into a backward pass in which the others do not take part.
+        trouble = next(filter(None, from_all(trouble)), "")
+        if trouble or loss is None:
             for _ in range(micro + 1, config.accumulate):
                 next(batches)
-            return {"loss": math.nan}, str(error), keys
+            return {"loss": math.nan}, trouble, keys
         (loss / config.accumulate).backward()
         for key, value in {"loss": float(loss.detach()), **told}.items():
             numbers[key] = numbers.get(key, 0.0) + value / config.accumulate
@@ -232,26 +229,6 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-@contextlib.contextmanager
-def weights_in_place(parameters: dict[str, nn.Parameter], average: dict[str, Tensor] | None) -> Iterator[None]:
-    """The averaged weights in the model, for as long as this lasts."""
-    if average is None:
-        yield
-        return
-    kept = {n: p.detach().clone() for n, p in parameters.items()}
-    try:
-        _fill(parameters, average)
-        yield
-    finally:
-        _fill(parameters, kept)
-
-
-@torch.no_grad()
-def _fill(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
-    for name, parameter in parameters.items():
-        parameter.copy_(values[name])
-
-
 def _improved(history: History, measure: str, better: str) -> bool:
     """Whether the last validation after step 0 is the best of them."""
     sign = 1 if better == "higher" else -1
@@ -261,11 +238,9 @@ def _improved(history: History, measure: str, better: str) -> bool:
 
 def _validate(
     stage: Stage,
-    parameters: dict[str, nn.Parameter],
-    average: dict[str, Tensor] | None,
+    state: RunState,
     step: int,
-    history: History,
-    log: RunLog,
+    log: RunLog | None,
     keep_best: Callable[[], object],
     say: Callable[[str], None],
 ) -> None:
@@ -273,11 +248,12 @@ def _validate(
     stage.trained.eval()
     # Validation draws the same noise every time: what differs between two of them is the model.
     seed_step(stage.config.seed, 2**31)
-    with weights_in_place(parameters, average), torch.no_grad():
+    with state.averaged(), torch.no_grad():
         measures = stage.validate()
-        history.append({"step": float(step), **measures})
-        if step and _improved(history, *stage.best):
+        state.history.append({"step": float(step), **measures})
+        if step and _improved(state.history, *stage.best):
             keep_best()
     stage.trained.train(was)
-    log.write(step, measures, "validation")
+    if log is not None:
+        log.write(step, measures, "validation")
     say(f"{stage.name}: step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in measures.items()))

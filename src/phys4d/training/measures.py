@@ -60,18 +60,20 @@ def generate_from(
     )
 
 
-def lift_all(model: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) -> list[World4D]:
-    """What the model's heads see in the RGB of worlds of one length."""
-    lifted: list[World4D] = []
+def relift(
+    model: WorldModel, worlds: Sequence[World4D], *, captions: bool = False, batch: int = 8
+) -> list[World4D]:
+    """What a model's heads see in the RGB of worlds of one length.
+
+    captions: tell it those of the worlds; a judge of generated worlds is told nothing of their conditions.
+    """
+    found: list[World4D] = []
     for i in range(0, len(worlds), batch):
         some = worlds[i : i + batch]
-        metas = [
-            {**{k: w.meta[k] for k in ("scene", "scene_id", "category") if k in w.meta}, "mode": "lift"}
-            for w in some
-        ]
         rgb = [w.rgb for w in some if w.rgb is not None]
-        lifted += model.read_worlds(rgb, [str(w.meta.get("prompt") or "") for w in some], some[0].fps, metas)
-    return lifted
+        prompts = [str(w.meta.get("prompt") or "") if captions else "" for w in some]
+        found += model.read_worlds(rgb, prompts, some[0].fps, [dict(w.meta) for w in some])
+    return found
 
 
 def lifting_measures(
@@ -89,7 +91,7 @@ def lifting_measures(
     `disparity_l1`, the error of disparity after a scale and a shift of each clip, in the label's mean deviations:
     all that such a label can tell of depth.
     """
-    lifted = lift_all(model, worlds)
+    lifted = relift(model, worlds, captions=True)
     report = evaluate(lifted, list(worlds), baselines=False, metrics=list(metrics), alignment=alignment)
     found = {name: row["value"] for name, row in report.metrics.items()}
     mine, theirs = (
@@ -146,13 +148,3 @@ def _change_iou(
 
 def _colours(worlds: Sequence[World4D]) -> Float[Tensor, "B T H W 3"]:
     return torch.from_numpy(np.stack([w.rgb for w in worlds if w.rgb is not None])).float() / 255
-
-
-def relift(judge: WorldModel, worlds: Sequence[World4D], *, batch: int = 8) -> list[World4D]:
-    """What another model's heads see in the RGB of generated worlds, told nothing of their conditions."""
-    found: list[World4D] = []
-    for i in range(0, len(worlds), batch):
-        some = worlds[i : i + batch]
-        rgb = [w.rgb for w in some if w.rgb is not None]
-        found += judge.read_worlds(rgb, [""] * len(some), some[0].fps, [dict(w.meta) for w in some])
-    return found

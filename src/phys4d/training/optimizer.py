@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from phys4d.training.config import TrainConfig
 
@@ -29,6 +30,12 @@ def optimizer_of(parts: dict[str, list[nn.Parameter]], config: TrainConfig) -> t
         if params
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+
+
+def clip_gradients(part: list[nn.Parameter], most: float) -> float:
+    """Scale the gradients of a part down to a norm of `most`; returns the norm that they had."""
+    norm = nn.utils.clip_grad_norm_(part, most)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def rate_at(step: int, config: TrainConfig) -> float:

@@ -36,8 +36,9 @@ from phys4d.model import WorldModel
 from phys4d.teachers.labelling import label_videos
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import dropped_prompts
-from phys4d.training.loop import History
 from phys4d.training.measures import lifting_measures, stage_batches
+from phys4d.training.placement import place
+from phys4d.training.state import History
 from phys4d.training.windows import check_short, read_by_heads
 from phys4d.world import World4D
 
@@ -90,6 +91,7 @@ class PretrainStage:
         model.backbone.requires_grad_(False).eval()
         self.model, self.config, self.data, self.held_out = model, config, data, held_out
         self.trained: nn.Module = model.heads.requires_grad_(True).train()
+        place(model, config)
 
     def batches(self, start: int) -> Iterator[dict[str, Any]]:
         return stage_batches(self.data, self.config.fields, self.config, start)

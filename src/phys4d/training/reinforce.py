@@ -27,25 +27,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from phys4d.backbones import Condition, adapters
+from phys4d.backbones import adapters
 from phys4d.data.shards import WorldDataset
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
-from phys4d.rewards import RewardScene, advantages, prepare_scene, reward_of
-from phys4d.sampling import Rollout, draw_window, rollout, sample
+from phys4d.rewards import prepare_scene, reward_of
+from phys4d.sampling import draw_window
 from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, given_frames
 from phys4d.training.finetune import FIELDS, FinetuneConfig, free_name, head_losses
 from phys4d.training.guards import Guarded, parted
-from phys4d.training.loop import History, autocast
 from phys4d.training.measures import stage_batches
-from phys4d.training.policy import OBJECTIVES, Sample, match_error, matching_loss, policy_loss
-from phys4d.training.ranks import rank_and_size
+from phys4d.training.placement import place, sharded
+from phys4d.training.policy import OBJECTIVES, Sample, matching_loss, policy_loss
+from phys4d.training.rollouts import Rollouts
 from phys4d.training.scenes import RewardScenes
+from phys4d.training.state import History
 from phys4d.world import World4D
 
 
@@ -53,15 +53,16 @@ from phys4d.world import World4D
 class ReinforceConfig(TrainConfig):
     """Settings of stage 3, beside those of every stage.
 
-    batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
-    rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the
-    rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share:
-    see above; anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train
-    too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the
-    control that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or
-    sharpness may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter
-    cannot tell the truth from its first frame held still; without it a lifter that learned nothing will do. fresh:
-    processes that simulate new scenes of the data's rows meanwhile; 0: scenes are read from the data.
+    batch_size: rollouts of a scene (G). accumulate: scenes of a batch, of every process. updates: optimizer steps
+    on each batch of rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps,
+    window, eta: of the rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to
+    stage 2; anchor_share: see above; anchor_clips: simulated clips beside each scene's rollouts, on which the
+    policy's own heads train too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew
+    within each group, the control that learns from the anchor alone. rank, alpha: of the adapter. most_worse:
+    share by which overlap or sharpness may fall, while the reward rises, until the run stops. drop: leave out
+    scenes on which the lifter cannot tell the truth from its first frame held still; without it a lifter that
+    learned nothing will do. fresh: processes that simulate new scenes of the data's rows meanwhile; 0: scenes are
+    read from the data.
     """
 
     batch_size: int = 8
@@ -118,7 +119,6 @@ class ReinforceStage:
             raise InputError(
                 "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
             )
-        self.score = reward_of(config.reward)
         self.lifter = copy.deepcopy(model).requires_grad_(False).eval()
         self.adapter = free_name(model, self.name)
         adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
@@ -127,8 +127,12 @@ class ReinforceStage:
         # What a layer draws while it trains would make the replay differ from the rollout.
         self.trained: nn.Module = model.eval()
         self.stride = config.updates
+        place(model, config)
+        place(self.lifter, config)
+        score = reward_of(config.reward)
+        self.rollouts = Rollouts(model, config, self.lift, score)
         scenes = [prepare_scene(world, self.lift) for world in held_out]
-        self.guards = Guarded(scenes, self.lift, self.score, config.sampling_steps, drop=config.drop)
+        self.guards = Guarded(scenes, self.lift, score, config.sampling_steps, drop=config.drop)
         self.head_config = FinetuneConfig()
         self.source = RewardScenes(
             data,
@@ -138,7 +142,7 @@ class ReinforceStage:
             seed=config.seed,
             drop=config.drop,
             fresh=config.fresh,
-            stride=rank_and_size()[1],
+            together=sharded(config),
         )
 
     def lift(self, rgb: np.ndarray, fps: float = 12.0) -> list[World4D]:
@@ -159,64 +163,15 @@ class ReinforceStage:
 
     def turns(self, start: int, clips: Iterator[dict[str, Any]]) -> Iterator[tuple[Sample, dict[str, Any]]]:
         """See `batches`; clips: the anchor's."""
-        config = self.config
-        rank, ranks = rank_and_size()
         with contextlib.closing(self.source):
-            for turn in itertools.count(start // config.updates):
-                number = turn * ranks + rank
+            for number in itertools.count(start // self.config.updates):
                 scenes, dropped = self.source.batch(number)
-                samples = self.roll_out(scenes, number)
+                samples = self.rollouts.make(scenes, number)
                 for made in samples:
                     made.told |= {"dropped_scenes": float(dropped), "scene_wait_seconds": self.source.waited}
-                for _ in range(config.updates):
+                for _ in range(self.config.updates):
                     for made in samples:
                         yield made, next(clips)
-
-    @torch.no_grad()
-    def roll_out(self, scenes: Sequence[RewardScene], number: int) -> list[Sample]:
-        """G rewarded rollouts of each scene."""
-        config, backbone = self.config, self.model.backbone
-        rolled, scores = [], []
-        for index, scene in enumerate(scenes):
-            seed = int(np.random.default_rng([config.seed, 4, number, index]).integers(2**31))
-            # As the replay will run, or the ratio would not be 1; lifting and rewards are in full precision.
-            with autocast(config.precision, self.model.device):
-                rolled.append(self.generations(self.condition(scene.truth), number, seed))
-            rgb = (backbone.decode(rolled[-1].latents) * 255).round().to("cpu", torch.uint8).numpy()
-            scores.append([self.score(world, scene).reward for world in self.lift(rgb, scene.truth.fps)])
-        table = torch.tensor(scores)
-        advantage, kept = advantages(table)
-        if config.permute:
-            dealt = np.random.default_rng([config.seed, 5, number]).permuted(advantage.numpy(), axis=1)
-            advantage = torch.from_numpy(dealt)
-        told = {"silent_groups": float((~kept).sum())}
-        samples = [
-            Sample(made, a.to(self.model.device), {**told, "reward": float(r.mean()), "spread": float(r.std())})
-            for made, a, r in zip(rolled, advantage, table)
-        ]
-        for made in samples if config.objective == "awm" else ():
-            made.t = backbone.sample_time(1).to(self.model.device).expand(config.batch_size)
-            made.eps = torch.randn_like(made.rollout.latents[:1]).expand_as(made.rollout.latents)
-            with autocast(config.precision, self.model.device):
-                made.error = match_error(backbone, made)
-        return samples
-
-    def generations(self, condition: Condition, number: int, seed: int) -> Rollout:
-        """G generations of one scene: with a noisy window, or for "awm" by the ODE."""
-        config, backbone = self.config, self.model.backbone
-        if config.objective == "awm":
-            group = condition.repeat(config.batch_size)
-            return Rollout(sample(backbone, group, steps=config.sampling_steps, seed=seed), (), group, None)
-        window = draw_window(config.sampling_steps, config.window, config.seed + number)
-        steps, group = config.sampling_steps, config.batch_size
-        return rollout(backbone, condition, steps=steps, window=window, eta=config.eta, seed=seed, group=group)
-
-    def condition(self, truth: World4D) -> Condition:
-        """First frames and caption of one scene."""
-        assert truth.rgb is not None
-        video = self.model.to_video(torch.from_numpy(truth.rgb)[None])
-        given = [int(truth.meta.get("context_frames") or 1)]
-        return self.model.condition_mixed(video, given, [str(truth.meta.get("prompt") or "")])
 
     def loss(self, batch: tuple[Sample, dict[str, Any]], step: int) -> tuple[Tensor, dict[str, float]]:
         config, backbone, (made, clips) = self.config, self.model.backbone, batch

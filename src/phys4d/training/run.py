@@ -9,33 +9,32 @@ RUN/final             a model folder, written last
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from tqdm import tqdm
 
-from phys4d.atomic import write_text
-from phys4d.backbones.storage import read_record
 from phys4d.data.shards import WorldDataset, open_dataset
 from phys4d.errors import InputError, unknown_name
 from phys4d.model import WorldModel
-from phys4d.storage import CONFIG
 from phys4d.training.base import BaseConfig, BaseStage
+from phys4d.training.claim import claim, record_of, unclaimed
 from phys4d.training.config import TrainConfig
 from phys4d.training.finetune import FinetuneConfig, FinetuneStage
-from phys4d.training.loop import History, Stage, autocast, run_stage, seed_step
+from phys4d.training.loop import Stage, autocast, run_stage, seed_step
 from phys4d.training.measures import generate_from
+from phys4d.training.placement import sharded, whole
 from phys4d.training.pretrain import PretrainConfig, PretrainStage, labelled
 from phys4d.training.ranks import agreed, rank_and_size, wait_for_all
 from phys4d.training.reinforce import ReinforceConfig, ReinforceStage
 from phys4d.training.split import check, split
+from phys4d.training.state import History
+from phys4d.training.trackers import check_tracker
 from phys4d.world import World4D
 
 STAGES: dict[str, tuple[Callable[..., Stage], type[TrainConfig]]] = {
@@ -78,11 +77,13 @@ def train(
     kind, wanted = STAGES[stage]
     if not isinstance(config, wanted):
         raise InputError(f"{stage} wants a {wanted.__name__}, not a {type(config).__name__}")
+    check_tracker(config.tracker)
     run = Path(out)
-    record = _record(stage, config, model, data, held_out)
+    record = record_of(stage, config, model, data, held_out)
     first = rank_and_size()[0] == 0
-    claimed = not dry_run and first and _unclaimed(run)
-    if not dry_run and agreed(first and _claim(run, record, resume)):
+    say = say if first else _keep_quiet
+    claimed = not dry_run and first and unclaimed(run)
+    if not dry_run and agreed(first and claim(run, record, resume)):
         say(f"{run}: finished before; its model is {run / 'final'}")
         return json.loads((run / "history.json").read_text(encoding="utf-8"))
     try:
@@ -109,19 +110,30 @@ def train(
     def keep_best() -> None:
         before = model.meta
         model.meta = before | told | {"name": f"{stage} ({run.name}, best)"}
-        shutil.rmtree(run / "best", ignore_errors=True)
-        model.save_pretrained(run / "best")
+        _save(model, run / "best")
         model.meta = before
 
     history = run_stage(made, run, resume=resume, keep_best=keep_best, say=say)
     model.eval()
-    if not first:
-        return history
-    _show(model, held, run / "samples")
+    if first or sharded(config):
+        samples = generate_from(model, held[:SAMPLES]) if held else []
+        if first:
+            _show(samples, run / "samples")
     model.meta |= told
-    model.save_pretrained(run / "final")
+    _save(model, run / "final")
     say(f"{run / 'final'}: the trained model")
     return history
+
+
+def _keep_quiet(_: str) -> None:
+    """What the first process says the others need not say again."""
+
+
+def _save(model: WorldModel, folder: Path) -> None:
+    """Write the model, put together from all processes where it is sharded."""
+    made = whole(model)
+    if made is not None:
+        made.save_pretrained(folder)
 
 
 def _open(
@@ -158,62 +170,6 @@ def _try_one(made: Stage, worlds: int, held: int, say: Callable[[str], None]) ->
     say(f"{made.name}: {worlds} worlds, {held} held out; the first loss is {value:.4g} ({numbers})")
 
 
-def _record(
-    stage: str, config: TrainConfig, model: WorldModel, data: Sequence[str | Path], held_out: Sequence[str | Path]
-) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "settings": config.to_dict(),
-        "model": model.meta.get("name", model.backbone.name),
-        "weights": _fingerprint(model),
-        "data": [Path(p).name for p in data],
-        "held_out": [Path(p).name for p in held_out],
-        "versions": {name: importlib.metadata.version(name) for name in ("phys4d", "torch", "numpy")},
-    }
-
-
-def _fingerprint(model: WorldModel) -> str:
-    """A number that differs for models of other weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _claim(run: Path, record: dict[str, Any], resume: bool) -> bool:
-    """Make the run's folder, or check that it is this run's; True where it is finished."""
-    path = run / "run.json"
-    if not path.exists():
-        if not _unclaimed(run):
-            raise InputError(f"{run}: exists and is no training run; choose another folder")
-        write_text(path, json.dumps(record, indent=1) + "\n")
-        return False
-    if not resume:
-        raise InputError(f"{run}: a run is there already; --resume continues it, another --out starts a new one")
-    there = read_record(path)
-    differ = [key for key in ("stage", "settings", "weights", "data", "held_out") if there.get(key) != record[key]]
-    if differ == ["settings"] and _goes_on(there["settings"], record["settings"]):
-        if (run / "final").exists():
-            (run / "final").rename(run / f"final-{there['settings']['steps']}")
-        write_text(path, json.dumps(record, indent=1) + "\n")
-    elif differ:
-        raise InputError(
-            f"{run}: was started with other {', '.join(differ)}; give the same again, or another --out"
-        )
-    return (run / "final" / CONFIG).exists()
-
-
-def _goes_on(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether a run only gets more steps, at a rate that does not depend on their number."""
-    same = before | {"steps": now["steps"]} == now
-    return same and now["schedule"] == "constant" and now["steps"] > before["steps"]
-
-
-def _unclaimed(run: Path) -> bool:
-    return not run.exists() or (run.is_dir() and not any(run.iterdir()))
-
-
-def _show(model: WorldModel, worlds: Sequence[World4D], folder: Path) -> None:
-    for world in generate_from(model, worlds[:SAMPLES]) if worlds else ():
+def _show(worlds: Sequence[World4D], folder: Path) -> None:
+    for world in worlds:
         world.save(folder / str(world.meta.get("scene_id", "world")).replace("/", "-"))
