@@ -23,13 +23,15 @@ from phys4d.errors import InputError
 from phys4d.heads import HeadOutput, Heads
 from phys4d.heads.stitching import stitch, windows
 from phys4d.pictures import Picture, read_frames
-from phys4d.sampling import sample
+from phys4d.sampling import Guidance, sample
 from phys4d.world import World4D
 
 OVERLAP = 5
 """Frames that a window shares with the one before."""
 READ_TIME = 0.02
 """Time (noise) at which the heads read a clean clip."""
+FINE_PIXELS = 1 << 22
+"""The heads' finest levels are done for so many pixels at a time: what else fills the memory of long clips."""
 KEPT_META = ("scene", "scene_id", "source", "category", "context_frames")
 """What a lifted world says of the world whose colours it was lifted from."""
 
@@ -100,7 +102,7 @@ class WorldModel(nn.Module):
     @torch.no_grad()
     def generate(
         self,
-        image: Picture,
+        image: Picture | None,
         prompt: str = "",
         *,
         seed: int = 0,
@@ -110,12 +112,14 @@ class WorldModel(nn.Module):
         """A world that begins as `image` shows.
 
         image: a picture (PIL, (H,W,3) uint8, or a file), or (k,H,W,3) uint8 first frames, from which velocities
-        can be seen; cropped and resampled to the backbone's size. frames: default, one window. The same seed gives
+        can be seen; cropped and resampled to the backbone's size; None, where the backbone makes worlds out of a
+        prompt alone. frames: default, one window. The same seed gives
         the same world. steps: of the sampler; default, the backbone's own. Raises InputError for a number of
         frames that cannot be made, naming the nearest, for more first frames than a window continues, and for what
         is no picture.
         """
-        context = read_frames(image, self.backbone.size)
+        nothing = np.zeros((0, *self.backbone.size, 3), np.uint8)
+        context = nothing if image is None else read_frames(image, self.backbone.size)
         world = self.generate_many([context], [prompt], seeds=[seed], frames=frames, steps=steps)[0]
         if isinstance(image, str | Path):
             world.meta["source"] = Path(image).name
@@ -131,9 +135,11 @@ class WorldModel(nn.Module):
         frames: int | None = None,
         steps: int | None = None,
         metas: Sequence[dict[str, Any]] | None = None,
-        batch: int = 8,
+        batch: int | None = None,
     ) -> list[World4D]:
         """`generate` for several clips at once, `batch` at a time; contexts may differ in their number of frames.
+
+        batch: default, as many as the backbone makes at once.
 
         metas: what else each world's meta says. Raises InputError as `generate` does, and where there is not one
         prompt and one seed for each context.
@@ -147,7 +153,8 @@ class WorldModel(nn.Module):
         for seed in seeds:
             if not 0 <= seed < 2**63:
                 raise InputError(f"seed must lie between 0 and 2^63, not {seed}")
-        contexts = [read_frames(context, self.backbone.size) for context in contexts]
+        contexts = [read_frames(c, self.backbone.size) if len(c) else c for c in contexts]
+        batch = batch or self.backbone.clips_at_once
         worlds: list[World4D] = []
         for i in range(0, len(contexts), batch):
             some, words, numbers = contexts[i : i + batch], prompts[i : i + batch], seeds[i : i + batch]
@@ -215,11 +222,15 @@ class WorldModel(nn.Module):
             return [World4D(rgb=c, fps=fps, meta=dict(m)).validate() for c, m in zip(clips, metas)]
         window = self.window_of(clips.shape[1])
         starts = windows(clips.shape[1], window, OVERLAP)
-        outputs = []
-        for start in starts:
-            video = self.to_video(torch.from_numpy(clips[:, start : start + window]))
-            outputs.append(self.read(video, prompts, seed=start))
-        return stitch(outputs, starts).worlds(clips, fps, metas)
+        worlds: list[World4D] = []
+        for i in range(0, len(clips), self.backbone.clips_at_once):
+            some = slice(i, i + self.backbone.clips_at_once)
+            outputs = []
+            for start in starts:
+                video = self.to_video(torch.from_numpy(clips[some, start : start + window]))
+                outputs.append(self.read(video, prompts[some], seed=start))
+            worlds += stitch(outputs, starts).worlds(clips[some], fps, metas[some])
+        return worlds
 
     def read(
         self,
@@ -248,7 +259,10 @@ class WorldModel(nn.Module):
         condition = backbone.condition(video[:, :1], prompts, video.shape[1])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
             features = backbone.features(condition.clamp(x), t, condition)
-        return heads(features, condition.clamp(x), t, video.shape[1], (video.shape[2], video.shape[3]))
+        latents = backbone.unpadded(condition.clamp(x))
+        frames, height, width = video.shape[1:4]
+        chunk = max(1, FINE_PIXELS // (height * width))
+        return heads(features, latents, t, frames, (height, width), chunk=chunk)
 
     def noised(self, x0: Tensor, eps: Tensor, t: Float[Tensor, "B"]) -> Tensor:
         """alpha x0 + sigma eps."""
@@ -262,16 +276,22 @@ class WorldModel(nn.Module):
     def condition_mixed(
         self, video: Float[Tensor, "B T H W 3"], context: Sequence[int], prompts: Sequence[str]
     ) -> Condition:
-        """The condition of clips of which different numbers of first frames are given."""
-        each = [
-            self.backbone.condition(video[i : i + 1, :k], prompts[i : i + 1], video.shape[1])
-            for i, k in enumerate(context)
-        ]
-        return Condition(
-            torch.cat([c.text for c in each]),
-            torch.cat([c.latents for c in each]),
-            torch.cat([c.known for c in each]),
+        """The condition of clips of which different numbers of first frames are given, or the next more that can
+        be (`Backbone.valid_context`)."""
+        backbone = self.backbone
+        counts = [backbone.valid_context(k) for k in context]
+        return Condition.cat(
+            [
+                backbone.condition(video[i : i + 1, :k], prompts[i : i + 1], video.shape[1])
+                for i, k in enumerate(counts)
+            ]
         )
+
+    def guidance(self, condition: Condition) -> Guidance | None:
+        """The backbone's own classifier-free guidance; None where it wants none."""
+        if self.backbone.guidance_scale == 1:
+            return None
+        return Guidance(self.backbone.guidance_scale, self.backbone.unprompted(condition))
 
     def check_frames(self, frames: int) -> int:
         """`frames`, or InputError naming the nearest number that one window, or several, can make."""
@@ -312,17 +332,19 @@ class WorldModel(nn.Module):
         first = min(frames, self.backbone.most_frames)
         video = torch.zeros(len(contexts), first, *self.backbone.size, 3, dtype=torch.uint8)
         for clip, context in zip(video, contexts):
-            if not 1 <= len(context) < first:
-                raise InputError(
-                    f"{len(context)} first frames leave nothing to make of a window of {first}; "
-                    f"give 1 to {first - 1}"
-                )
+            self.backbone.check_context(len(context), first)
             clip[: len(context)] = torch.from_numpy(np.ascontiguousarray(context))
         given = [len(context) for context in contexts]
         whole: list[Tensor] = []
         while True:
             condition = self.condition_mixed(self.to_video(video), given, prompts)
-            latents = sample(self.backbone, condition, steps=steps, seed=[s + 7919 * len(whole) for s in seeds])
+            latents = sample(
+                self.backbone,
+                condition,
+                steps=steps,
+                seed=[s + 7919 * len(whole) for s in seeds],
+                guidance=self.guidance(condition),
+            )
             made = (self.backbone.decode(latents) * 255).round().to("cpu", torch.uint8)
             # What was given is shown as it was given, not as the latents keep it.
             for clip, shown, k in zip(made, video, given):
