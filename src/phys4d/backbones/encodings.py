@@ -63,15 +63,15 @@ class Encodings:
         self.folder, self._owner, self._dtype, self._writing = folder, owner, dtype, {}
 
     def video(
-        self, clip: Float[Tensor, "T H W 3"], make: Callable[[Tensor], Tensor]
-    ) -> Float[Tensor, "C u h w"]:
-        """What `make` says of a clip in [0, 1], by its 8-bit pixels."""
+        self, clip: Float[Tensor, "T H W 3"], make: Callable[[Tensor], Tensor], *, kind: str = "video"
+    ) -> Float[Tensor, "..."]:
+        """What `make` says of a clip in [0, 1], by its 8-bit pixels. kind: of encoder."""
         if self.folder is None:
             return make(clip)
         pixels = (clip * 255).round().to("cpu", torch.uint8).contiguous()
         digest = hashlib.sha256(str(tuple(pixels.shape)).encode())
         digest.update(pixels.numpy().data)
-        return self._found(f"video-{digest.hexdigest()[:32]}", lambda: make(clip))
+        return self._found(f"{kind}-{digest.hexdigest()[:32]}", lambda: make(clip))
 
     def text(self, prompt: str, make: Callable[[str], Tensor]) -> Float[Tensor, "L D"]:
         """What `make` says of a prompt."""

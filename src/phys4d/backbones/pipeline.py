@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import html
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -264,7 +262,11 @@ class PipelineBackbone(Backbone):
     # The text.
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "B L D"]:
-        return torch.stack([self._text(clean_prompt(prompt)) for prompt in prompts]).to(self.device)
+        return torch.stack([self._text(self.cleaned(prompt)) for prompt in prompts]).to(self.device)
+
+    def cleaned(self, prompt: str) -> str:
+        """The prompt as the pipeline's text encoder gets it."""
+        return prompt
 
     def _text(self, prompt: str) -> Float[Tensor, "L D"]:
         if prompt not in self._texts:
@@ -383,18 +385,6 @@ def backbone_of(folder: Path) -> type[PipelineBackbone]:
         p for name in backbones if issubclass(backbones[name], PipelineBackbone) for p in backbones[name].pipelines
     ]
     raise InputError(f"{folder}: {unknown_name('pipeline', kind, known)}")
-
-
-def clean_prompt(prompt: str) -> str:
-    """The prompt as the pipelines clean it: HTML entities and runs of space resolved, and text mended by ftfy
-    where that is installed."""
-    try:
-        import ftfy  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        pass
-    else:
-        prompt = ftfy.fix_text(prompt)
-    return re.sub(r"\s+", " ", html.unescape(html.unescape(prompt))).strip()
 
 
 @contextlib.contextmanager

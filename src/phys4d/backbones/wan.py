@@ -11,6 +11,8 @@ The A14B models have two experts: `transformer` above the boundary's noise level
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +27,9 @@ from phys4d.backbones.tiny_parts import WAN_VARIANTS, tiny_wan
 
 MASK = 4
 """Channels of the mask beside the given latents: one for each frame of a latent."""
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of the pictures that CLIP was trained on (arXiv 2103.00020, released code)."""
 
 
 @backbones.register("wan")
@@ -101,6 +106,16 @@ class Wan(PipelineBackbone):
         mean, std = (value.to(latents) for value in self.statistics)
         return latents * std + mean
 
+    def cleaned(self, prompt: str) -> str:
+        """HTML entities and runs of space resolved, and text mended by ftfy where that is installed."""
+        try:
+            import ftfy  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            pass
+        else:
+            prompt = ftfy.fix_text(prompt)
+        return re.sub(r"\s+", " ", html.unescape(html.unescape(prompt))).strip()
+
     def valid_context(self, count: int) -> int:
         # The mask tells frame by frame what is given.
         return max(count, 1) if self.by_channels else super().valid_context(count)
@@ -142,22 +157,34 @@ class Wan(PipelineBackbone):
     @torch.no_grad()
     def _picture(self, frame: Float[Tensor, "H W 3"]) -> Float[Tensor, "L D"]:
         """The first frame through CLIP: the layer before the last."""
-        return self.encodings.video(frame[None], lambda clip: self._clip_embedding(clip)).to(self.device)
+        return self.encodings.video(frame[None], self._clip_embedding, kind="clip").to(self.device)
 
     def _clip_embedding(self, clip: Float[Tensor, "1 H W 3"]) -> Float[Tensor, "L D"]:
         encoder = self.parts.get("image_encoder").to(self.device)
-        size = self.parts.config("image_encoder")["image_size"]
         options = self.parts.config("image_processor") if "image_processor" in self.parts else {}
-        mean = torch.tensor(options.get("image_mean") or (0.48145466, 0.4578275, 0.40821073), device=self.device)
-        std = torch.tensor(options.get("image_std") or (0.26862954, 0.26130258, 0.27577711), device=self.device)
-        pixels = clip.to(self.device).permute(0, 3, 1, 2)
-        # As CLIP's processor: the shorter side to its size, the middle, its mean and deviation.
-        scale = size / min(pixels.shape[2:])
-        shape = [max(size, round(n * scale)) for n in pixels.shape[2:]]
-        pixels = F.interpolate(pixels, size=shape, mode="bicubic", antialias=True).clamp(0, 1)
-        top, left = ((n - size) // 2 for n in shape)
-        pixels = pixels[:, :, top : top + size, left : left + size]
-        pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+        pixels = clip_pixels(
+            clip.to(self.device),
+            self.parts.config("image_encoder")["image_size"],
+            options.get("image_mean") or CLIP_MEAN,
+            options.get("image_std") or CLIP_STD,
+        )
         with torch.autocast(self.device.type, enabled=False):
             made = encoder(pixels.to(encoder.dtype), output_hidden_states=True)
         return made.hidden_states[-2][0].float()
+
+
+def clip_pixels(
+    pictures: Float[Tensor, "B H W 3"], size: int, mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "B 3 s s"]:
+    """Pictures in [0, 1] as CLIP wants them: the shorter side at `size`, its middle, by mean and deviation.
+
+    CLIP's own processor does so with 8-bit pictures, which is the same but for their rounding.
+    """
+    pixels = pictures.permute(0, 3, 1, 2)
+    scale = size / min(pixels.shape[2:])
+    shape = [max(size, int(n * scale)) for n in pixels.shape[2:]]
+    pixels = F.interpolate(pixels, size=shape, mode="bicubic", antialias=True).clamp(0, 1)
+    top, left = ((n - size) // 2 for n in shape)
+    pixels = pixels[:, :, top : top + size, left : left + size]
+    centre, width = (torch.tensor(value, device=pixels.device).view(3, 1, 1) for value in (mean, std))
+    return (pixels - centre) / width
