@@ -8,6 +8,7 @@ Videos longer than the backbone's window are made and read in overlapping window
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,19 @@ class WorldModel(nn.Module):
         return cls(backbones[name].tiny()).with_heads(width=8)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> WorldModel:
-        """A model that ships with phys4d ("nano", "nano-base", ...), or the folder of one, ready to use.
+    def from_pretrained(cls, source: str | Path, *, dtype: torch.dtype | None = None) -> WorldModel:
+        """A model that ships with phys4d ("nano", "nano-base", ...), the folder of one, or a diffusers pipeline.
 
-        Raises InputError for an unknown name, naming the nearest, and for a folder that holds no whole model.
+        source: a name, a folder that `save_pretrained` or diffusers wrote, or owner/name on the hub. A pipeline
+        comes with fresh heads, which see nothing yet; `describe` says what was found. dtype: of a pipeline's
+        weights; default, bfloat16 where there is a GPU.
+
+        Raises InputError for an unknown name, naming the nearest, for a folder that holds no whole model, saying
+        what it holds, and where the hub is needed and cannot be reached.
         """
         from phys4d.storage import load_model
 
-        return load_model(source)
+        return load_model(source, dtype=dtype)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Path:
         """Write the model as a folder of safetensors and JSON, whole or not at all; see `phys4d.storage`."""
@@ -78,8 +84,40 @@ class WorldModel(nn.Module):
 
         return save_model(self, Path(folder), dtype=dtype)
 
+    def push_to_hub(self, name: str, *, private: bool = True) -> str:
+        """Put the model on the Hugging Face hub as owner/name; returns its address.
+
+        Raises InputError where the hub does not take it.
+        """
+        from phys4d.hub import upload
+
+        with tempfile.TemporaryDirectory() as aside:
+            return upload(self.save_pretrained(Path(aside) / "model"), name, private=private)
+
+    def describe(self) -> str:
+        """What this model is, in a line: its backbone, where that is from, its adapters and heads."""
+        heads = "no heads" if self.heads is None else "untrained heads" if self.fresh_heads else "heads"
+        source = f" from {self.base}" if self.base else ""
+        adapted = f", adapters {' + '.join(self.adapters)}" if self.adapters else ""
+        return f"{self.backbone.describe()}{source}{adapted}, {heads}"
+
+    @property
+    def fresh_heads(self) -> bool:
+        """Whether the heads came with a pipeline that never had any, and have learned nothing yet."""
+        return self.meta.get("heads") == "untrained"
+
+    def with_fresh_heads(self) -> WorldModel:
+        """This model with heads that have learned nothing, always the same; `meta` says so until a stage trains
+        them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.with_heads()
+        self.meta["heads"] = "untrained"
+        return self
+
     def with_heads(self, **options: Any) -> WorldModel:
         """This model with fresh heads. options: of `Heads`."""
+        self.meta.pop("heads", None)
         self.heads = Heads(
             self.backbone.feature_dims,
             self.backbone.latent_channels,

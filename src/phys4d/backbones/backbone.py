@@ -118,6 +118,11 @@ class Backbone(nn.Module, ABC):
         """What this is, in a few words."""
         return self.name
 
+    @property
+    def window(self) -> dict[str, Any] | None:
+        """What `work_at` was told: size, frames, fps; None where it is part of the network."""
+        return None
+
     def work_at(self, size: tuple[int, int], frames: int, fps: float) -> None:
         """Make and read windows of `frames` frames of this size [px] and rate from now on, where it can choose.
 

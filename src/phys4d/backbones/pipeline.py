@@ -81,7 +81,6 @@ class PipelineBackbone(Backbone):
         usual = self.usual_window()
         self.size = (size[0], size[1]) if size else usual[0]
         self.most_frames, self.fps = frames or usual[1], fps or usual[2]
-        self._note()
         self.check(self.most_frames, self.size)
 
     @classmethod
@@ -113,12 +112,14 @@ class PipelineBackbone(Backbone):
         self.check_window(frames)
         Backbone.check(self, frames, size)
         self.size, self.most_frames, self.fps = size, frames, fps
-        self._note()
 
-    def _note(self) -> None:
-        self.config = self.parts.to_dict() | {
-            "size": list(self.size), "frames": self.most_frames, "fps": self.fps
-        }  # fmt: skip
+    @property
+    def window(self) -> dict[str, Any]:
+        return {"size": list(self.size), "frames": self.most_frames, "fps": self.fps}
+
+    @property
+    def config(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.parts.to_dict() | self.window
 
     # What a kind of pipeline says of itself.
 

@@ -35,7 +35,7 @@ from phys4d.data.shards import WorldDataset
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.rewards import RewardScene, advantages, prepare_scene, reward_of
-from phys4d.sampling import Rollout, draw_window, rollout, sample
+from phys4d.sampling import Guidance, Rollout, draw_window, rollout, sample
 from phys4d.training.balance import balanced
 from phys4d.training.config import TrainConfig
 from phys4d.training.denoising import denoising_loss, given_frames
@@ -54,7 +54,8 @@ class ReinforceConfig(TrainConfig):
     """Settings of stage 3, beside those of every stage.
 
     batch_size: rollouts of a scene (G). accumulate: scenes of a batch. updates: optimizer steps on each batch of
-    rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps, window, eta: of the
+    rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". guidance: scale of
+    classifier-free guidance, in rollouts and replay alike; 1: none. sampling_steps, window, eta: of the
     rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share:
     see above; anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train
     too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the
@@ -69,6 +70,7 @@ class ReinforceConfig(TrainConfig):
     updates: int = 4
     reward: str = "chamfer"
     objective: str = "kl_mask"
+    guidance: float = 1.0
     sampling_steps: int = 6
     window: int = 2
     eta: float = 0.8
@@ -119,7 +121,9 @@ class ReinforceStage:
                 "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
             )
         self.score = reward_of(config.reward)
-        self.lifter = copy.deepcopy(model).requires_grad_(False).eval()
+        # The whole model as it came, frozen: its backbone is the policy's with the new adapter off, which is all that
+        # will change of it.
+        self.lifter = WorldModel(model.backbone, copy.deepcopy(model.heads).requires_grad_(False).eval())
         self.adapter = free_name(model, self.name)
         adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
         model.heads.requires_grad_(True)
@@ -143,7 +147,8 @@ class ReinforceStage:
 
     def lift(self, rgb: np.ndarray, fps: float = 12.0) -> list[World4D]:
         """Videos (N,T,H,W,3) as worlds, through the frozen lifter, which is told nothing but the pixels."""
-        return self.lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
+        with adapters.without(self.model.backbone, self.adapter):
+            return self.lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
 
     def batches(self, start: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
         """Each batch of rollouts `updates` times, scene by scene, with fresh anchor clips beside it."""
@@ -204,12 +209,25 @@ class ReinforceStage:
     def generations(self, condition: Condition, number: int, seed: int) -> Rollout:
         """G generations of one scene: with a noisy window, or for "awm" by the ODE."""
         config, backbone = self.config, self.model.backbone
+        guidance = None
+        if config.guidance != 1:
+            guidance = Guidance(config.guidance, backbone.unprompted(condition))
         if config.objective == "awm":
-            group = condition.repeat(config.batch_size)
-            return Rollout(sample(backbone, group, steps=config.sampling_steps, seed=seed), (), group, None)
+            group, guided = condition.repeat(config.batch_size), guidance and guidance.repeat(config.batch_size)
+            latents = sample(backbone, group, steps=config.sampling_steps, seed=seed, guidance=guided)
+            return Rollout(latents, (), group, guided)
         window = draw_window(config.sampling_steps, config.window, config.seed + number)
         steps, group = config.sampling_steps, config.batch_size
-        return rollout(backbone, condition, steps=steps, window=window, eta=config.eta, seed=seed, group=group)
+        return rollout(
+            backbone,
+            condition,
+            steps=steps,
+            window=window,
+            eta=config.eta,
+            seed=seed,
+            group=group,
+            guidance=guidance,
+        )
 
     def condition(self, truth: World4D) -> Condition:
         """First frames and caption of one scene."""
