@@ -26,9 +26,11 @@ def download(name: str) -> Path:
     try:
         hub.HfApi().model_info(name, timeout=ANSWER)
     except hub.errors.GatedRepoError:
-        raise InputError(f"{name}: the hub gives it only to those who accepted its terms; log in with `hf auth login`") from None
+        raise InputError(f"{name}: the hub wants its terms accepted; then log in with `hf auth login`") from None
     except hub.errors.RepositoryNotFoundError:
-        raise InputError(f"{name}: no folder of that name here, and no such model on the hub; check the spelling") from None
+        raise InputError(
+            f"{name}: no folder of that name here, and no such model on the hub; check the spelling"
+        ) from None
     except Exception as error:
         return _cached(hub, name, error)
     return Path(hub.snapshot_download(name, allow_patterns=list(WANTED)))
@@ -55,7 +57,7 @@ def _cached(hub: Any, name: str, error: Exception) -> Path:
     except hub.errors.LocalEntryNotFoundError:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{name}: no folder of that name here, and the hub cannot be reached ({type(error).__name__}: {reason})\n"
+            f"{name}: no such folder here, and the hub cannot be reached ({type(error).__name__}: {reason})\n"
             f"Fetch it where there is a network, with `hf download {name} --local-dir FOLDER`, and give FOLDER."
         ) from None
 

@@ -31,8 +31,6 @@ OVERLAP = 5
 """Frames that a window shares with the one before."""
 READ_TIME = 0.02
 """Time (noise) at which the heads read a clean clip."""
-FINE_PIXELS = 1 << 22
-"""The heads' finest levels are done for so many pixels at a time: what else fills the memory of long clips."""
 KEPT_META = ("scene", "scene_id", "source", "category", "context_frames")
 """What a lifted world says of the world whose colours it was lifted from."""
 
@@ -299,8 +297,7 @@ class WorldModel(nn.Module):
             features = backbone.features(condition.clamp(x), t, condition)
         latents = backbone.unpadded(condition.clamp(x))
         frames, height, width = video.shape[1:4]
-        chunk = max(1, FINE_PIXELS // (height * width))
-        return heads(features, latents, t, frames, (height, width), chunk=chunk)
+        return heads(features, latents, t, frames, (height, width), chunk=heads.chunk_of((height, width)))
 
     def noised(self, x0: Tensor, eps: Tensor, t: Float[Tensor, "B"]) -> Tensor:
         """alpha x0 + sigma eps."""

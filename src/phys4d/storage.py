@@ -84,14 +84,22 @@ def card(config: dict[str, Any]) -> str:
         about["base_model"] = base
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in about.items()), "---", ""]
     lines.append(f"# {meta.get('name', config['backbone'])}")
-    lines.append("")
-    lines.append(
+    adapted = ", ".join(adapter["name"] for adapter in config["adapters"]) or "none"
+    lines += [
+        "",
         f"A 4D world model on the backbone `{config['backbone']}`"
         + (f", which it takes from `{base}`" if base else "")
-        + f"; stage: {meta.get('stage', 'none')}; adapters: {', '.join(a['name'] for a in config['adapters']) or 'none'}; "
-        + ("depth, motion and camera heads." if config["heads"] else "no heads.")
-    )
-    lines += ["", "```python", "import phys4d", 'model = phys4d.WorldModel.from_pretrained("this folder")', "```", ""]
+        + f"; stage: {meta.get('stage', 'none')}; adapters: {adapted}; "
+        + ("depth, motion and camera heads." if config["heads"] else "no heads."),
+    ]
+    lines += [
+        "",
+        "```python",
+        "import phys4d",
+        'model = phys4d.WorldModel.from_pretrained("this folder")',
+        "```",
+        "",
+    ]
     settings = (meta.get("run") or {}).get("settings")
     if settings:
         lines += ["Trained with:", "", "```json", json.dumps(settings, indent=1), "```", ""]
@@ -123,17 +131,20 @@ def load_model(source: str | Path, *, dtype: torch.dtype | None = None) -> World
 
     folder = find_model(source)
     if is_pipeline(folder):
-        model = WorldModel(backbone_of(folder).from_pretrained(folder, dtype=_precision(dtype)), base=_named(source))
+        model = WorldModel(
+            backbone_of(folder).from_pretrained(folder, dtype=_precision(dtype)), base=_named(source)
+        )
         model.meta = {"name": Path(source).name}
         return model.with_fresh_heads().requires_grad_(False).eval()
     config = _config(folder)
     base = config.get("base")
     try:
         kind = backbones[str(config.get("backbone"))]
+        if base and Path(base).is_absolute() and not Path(base).exists():
+            raise InputError(f'its backbone {base} is not there; write where it is now as "base"')
         home = find_model(base) if base else folder
     except InputError as error:
-        hint = '; write where it is now as "base"' if base else ""
-        raise InputError(f"{folder / CONFIG}: {error}{hint}") from None
+        raise InputError(f"{folder / CONFIG}: {error}") from None
     backbone = _backbone(kind, home, dtype)
     # What is trained further from a shipped model shares its backbone by name.
     shipped = folder.name if folder.parent == SHIPPED else None
@@ -169,7 +180,7 @@ def _precision(dtype: torch.dtype | None) -> torch.dtype:
 
 
 def _named(source: str | Path) -> str:
-    """How a saved model names the pipeline that it shares: a folder wherever it is called from, or a hub's name."""
+    """How a saved model names the pipeline that it shares: by its whole path, or its name on the hub."""
     return str(Path(source).resolve()) if Path(source).exists() else str(source)
 
 
@@ -177,7 +188,7 @@ def _config(folder: Path) -> dict[str, Any]:
     config = read_record(folder / CONFIG)
     if "_class_name" in config:
         raise InputError(
-            f"{folder}: holds one part of a diffusers pipeline ({config['_class_name']}) and not a whole one; give "
+            f"{folder}: holds one part of a diffusers pipeline ({config['_class_name']}), not a whole one; give "
             f"the folder that holds {INDEX}"
         )
     if config.get("phys4d") != _VERSION:
@@ -204,7 +215,9 @@ def find_model(source: str | Path) -> Path:
     if str(source) in names:
         return SHIPPED / str(source)
     if path.exists():
-        raise InputError(f"{path}: holds no {CONFIG}; give the folder of a model, such as RUN/final{_instead(path)}")
+        raise InputError(
+            f"{path}: holds no {CONFIG}; give the folder of a model, such as RUN/final{_instead(path)}"
+        )
     if HUB_NAME.fullmatch(str(source)) and not path.parent.exists():
         return download(str(source))
     raise InputError(f"{unknown_name('model', str(source), names)} Or give the folder of one, such as RUN/final.")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from pipelines import pipeline, pipeline_folder
 from PIL import Image
+from pipelines import pipeline, pipeline_folder
 
 from phys4d.backbones import backbones
 from phys4d.backbones.wan import CLIP_MEAN, CLIP_STD, clip_pixels
@@ -94,7 +94,9 @@ def test_latents_are_decoded_as_the_pipelines_do(name, variant, tmp_path):
     if name == "cogvideox":
         pixels = made.decode_latents(latents.transpose(1, 2)[:, 1:])
     else:
-        statistics = (torch.tensor(made.vae.config[k]).view(1, -1, 1, 1, 1) for k in ("latents_mean", "latents_std"))
+        statistics = (
+            torch.tensor(made.vae.config[k]).view(1, -1, 1, 1, 1) for k in ("latents_mean", "latents_std")
+        )
         mean, std = statistics
         pixels = made.vae.decode(latents * std + mean).sample
     video = made.video_processor.postprocess_video(pixels, output_type="pt").permute(0, 1, 3, 4, 2)

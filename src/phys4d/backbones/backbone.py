@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -129,6 +130,15 @@ class Backbone(nn.Module, ABC):
         Raises InputError, naming the nearest, for what it cannot make.
         """
         self.check(frames, size)
+
+    def use_encodings(self, folder: Path) -> None:
+        """Take what VAE and text encoder say from a store where it is there. Raises InputError for one that is not
+        this backbone's, and where there is no VAE."""
+        raise InputError(f"{self.name} has no VAE whose encodings could be stored")
+
+    def writing_encodings(self, folder: Path) -> AbstractContextManager[None]:
+        """Store what is encoded as long as this lasts. Raises InputError as `use_encodings` does."""
+        raise InputError(f"{self.name} has no VAE whose encodings could be stored")
 
     @abstractmethod
     def encode(self, video: Float[Tensor, "B T H W 3"]) -> Float[Tensor, "B C t h w"]:

@@ -1,9 +1,9 @@
 """`cogvideox`: CogVideoX 1.0 and 1.5 (arXiv 2408.06072), from text or a picture, through diffusers.
 
 v-prediction: alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), of a thousand times of which the last is pure
-noise; v = alpha eps - sigma x0. The picture models get the first frames' latents as further channels; the text
-models get them in place, though their checkpoints never saw that: stage 2's adapter has to learn it. Text and video
-tokens attend to each other in one sequence.
+noise; v = alpha eps - sigma x0. The picture models get the first frames' latents as further channels. The text
+models get them in place, though their checkpoints never saw that: stage 2's adapter has to learn it. Text and
+video tokens attend to each other in one sequence.
 
 The VAE decodes latents in pairs, so windows have 1 + 8 k frames. The 1.5 models patch two latents together; a copy
 of the first latent before it makes their number even, and is left out again when it is decoded.
@@ -24,6 +24,8 @@ from phys4d.backbones.pipeline import TRAIN_STEPS, PipelineBackbone
 from phys4d.backbones.tiny_parts import COGVIDEOX_VARIANTS, tiny_cogvideox
 from phys4d.errors import InputError
 
+MOST_1_5 = 300
+"""Latents along each edge that the positions of the 1.5 models reach."""
 MOTION = 2.0
 """What the 1.5 picture model is told beside the time ("ofs"), always."""
 
@@ -63,8 +65,14 @@ class CogVideoX(PipelineBackbone):
 
     def usual_window(self) -> tuple[tuple[int, int], int, float]:
         network = self.network
-        size = (network["sample_height"] * self.stride, network["sample_width"] * self.stride)
-        return size, network["sample_frames"], 16.0 if self.patch[0] > 1 else 8.0
+        if network["sample_height"] == network["sample_width"] == MOST_1_5:
+            # What 1.5 calls its sample size is the most that its positions reach.
+            return (768, 1360), network["sample_frames"], 16.0
+        return self._reach(), network["sample_frames"], 16.0 if self.patch[0] > 1 else 8.0
+
+    def _reach(self) -> tuple[int, int]:
+        """Height and width [px] of the sample size in its configuration."""
+        return self.network["sample_height"] * self.stride, self.network["sample_width"] * self.stride
 
     @property
     def patch(self) -> tuple[int, int, int]:
@@ -80,7 +88,12 @@ class CogVideoX(PipelineBackbone):
 
     def check(self, frames: int, size: tuple[int, int]) -> None:
         super().check(frames, size)
-        own = self.usual_window()[0]
+        own = self._reach()
+        if self.patch[0] > 1 and (size[0] > own[0] or size[1] > own[1]):
+            raise InputError(
+                f"this {self.name} makes at most {own[0]}x{own[1]}, not {size[0]}x{size[1]}; the nearest is "
+                f"{min(own[0], size[0])}x{min(own[1], size[1])}"
+            )
         if self.fixed and tuple(size) != own:
             raise InputError(
                 f"this {self.name} has learned positions, so that it makes {own[0]}x{own[1]} alone, not "
@@ -120,6 +133,9 @@ class CogVideoX(PipelineBackbone):
         if per == 1:
             return embeddings.get_3d_rotary_pos_embed(crops_coords=_fitted(grid, base), **options)
         return embeddings.get_3d_rotary_pos_embed(crops_coords=None, grid_type="slice", max_size=base, **options)
+
+    def extra_shapes(self, latents: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        return {"frames": (self.latent_channels, *latents)} if self.by_channels else {}
 
     def embed(self, encoder: Any, prompt: str) -> Float[Tensor, "L D"]:
         # Its text encoder reads the padding, too.

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phys4d.atomic import write_text
+from phys4d.atomic import new_file, write_text
 from phys4d.errors import InputError
 
 INDEX = "encodings.json"
@@ -50,7 +50,9 @@ class Encodings:
 
         record = read_record(folder / INDEX)
         if record.get("owner") != owner:
-            raise InputError(f"{folder}: holds the encodings of another model; encode the data again with this one")
+            raise InputError(
+                f"{folder}: holds the encodings of another model; encode the data again with this one"
+            )
         self.folder, self.parts, self._owner = folder, dict(record["parts"]), owner
 
     def create(self, folder: Path, owner: str, dtype: torch.dtype) -> None:
@@ -93,13 +95,19 @@ class Encodings:
                 self.flush()
         return made
 
+    def close(self) -> None:
+        """Write what is left, and look nothing up any more."""
+        self.flush()
+        self.folder, self._writing = None, None
+
     def flush(self) -> None:
         """Write what was encoded since the last time."""
         if not self._writing:
             return
         assert self.folder is not None
         name = f"part-{len(set(self.parts.values())):05d}.safetensors"
-        save_file(self._writing, self.folder / name)
+        with new_file(self.folder / name) as file:
+            save_file(self._writing, file)
         self.parts |= dict.fromkeys(self._writing, name)
         self._writing = {}
         write_text(self.folder / INDEX, json.dumps({"owner": self._owner, "parts": self.parts}) + "\n")

@@ -1,7 +1,7 @@
 """The parts of a diffusers pipeline: transformer, VAE, text encoder, ..., each built when it is first needed.
 
 A pipeline is a folder with `model_index.json`, which names the class of each part, and a folder for each of them.
-A transformer can be trained without its text encoder ever being read from disk, where the texts are encoded before.
+A transformer can be trained without its text encoder ever being read from disk, where texts are encoded before.
 Without a folder, parts are built from their configurations with random weights.
 """
 
@@ -36,7 +36,7 @@ class Parts:
 
     pipeline: class of the pipeline. options: its own settings, such as boundary_ratio. specs: library, class and
     configuration of each part. folder: where their weights are; None: they are random. dtype: of the weights that
-    are read.
+    are read. device: where random ones are; "meta" makes shapes alone.
     """
 
     def __init__(
@@ -46,10 +46,13 @@ class Parts:
         options: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
     ) -> None:
         self.pipeline, self.specs, self.options = pipeline, dict(specs), dict(options or {})
-        self.folder, self.dtype = folder, dtype
+        self.folder, self.dtype, self.device = folder, dtype, device
         self._made: dict[str, Any] = {}
+        # Random parts are the same whenever they are first needed.
+        self._seed = 0 if folder else int(torch.randint(2**31, ()))
 
     @classmethod
     def read(cls, folder: Path, dtype: torch.dtype = torch.float32) -> Parts:
@@ -65,7 +68,11 @@ class Parts:
                 continue
             if isinstance(value, list) and len(value) == 2:
                 if value[0] is not None:
-                    specs[name] = {"library": value[0], "class": value[1], "config": _config(folder, name, value[1])}
+                    specs[name] = {
+                        "library": value[0],
+                        "class": value[1],
+                        "config": _config(folder, name, value[1]),
+                    }
             else:
                 options[name] = value
         return cls(pipeline, specs, options, folder, dtype)
@@ -96,7 +103,12 @@ class Parts:
         """As `get`, for who keeps it: it is not held here, and built anew the next time."""
         config, spec = self.config(name), self.specs[name]
         kind = _class(spec["library"], spec["class"])
-        made = _read(kind, self.folder / name, name, self.dtype) if self.folder else _build(kind, name, config)
+        if self.folder:
+            made = _read(kind, self.folder / name, name, self.dtype)
+        else:
+            with torch.random.fork_rng(devices=[]), torch.device(self.device):
+                torch.manual_seed(self._seed + sum(name.encode()))
+                made = _build(kind, name, config)
         return made.requires_grad_(False).eval() if isinstance(made, torch.nn.Module) else made
 
     def save(self, folder: Path, modules: Mapping[str, Any]) -> None:
@@ -159,7 +171,9 @@ def _read(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
             return kind.from_pretrained(folder, local_files_only=True, **(options if name in MODELS else {}))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{folder}: cannot be read as {kind.__name__} ({reason[:300]}); copy the model again") from error
+        raise InputError(
+            f"{folder}: cannot be read as {kind.__name__} ({reason[:300]}); copy the model again"
+        ) from error
 
 
 def _config(folder: Path, name: str, kind: str) -> dict[str, Any]:
@@ -175,7 +189,9 @@ def _config(folder: Path, name: str, kind: str) -> dict[str, Any]:
     if name in MODELS and not weights:
         raise InputError(f"{place}: holds no weights (*.safetensors); copy or download the model again, whole")
     if name in MODELS and not any(path.suffix == ".safetensors" for path in weights):
-        raise InputError(f"{place}: holds its weights as a pickle; phys4d reads safetensors alone, convert them first")
+        raise InputError(
+            f"{place}: holds its weights as a pickle; phys4d reads safetensors alone, convert them first"
+        )
     return _record(found)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -48,7 +50,7 @@ class PipelineBackbone(Backbone):
     """What `tiny` can make, its default first."""
     latent_stride: ClassVar[int] = 4
     """Frames of a latent, but for the first, which is a frame alone."""
-    text_length: ClassVar[int] = 512
+    text_length: int = 512
     """Tokens of a text."""
     tile_above: ClassVar[int] = 480 * 832
     """Pixels of a frame above which the VAE works in tiles."""
@@ -106,12 +108,18 @@ class PipelineBackbone(Backbone):
     def describe(self) -> str:
         count = sum(p.numel() for p in self.parameters())
         size = f"{self.most_frames}x{self.size[0]}x{self.size[1]}"
-        return f"{self.name} ({self.parts.pipeline}, {_short(count)} parameters, windows of {size} at {self.fps:g} fps)"
+        parameters = f"{_short(count)} parameters"
+        return f"{self.name} ({self.parts.pipeline}, {parameters}, windows of {size} at {self.fps:g} fps)"
 
     def work_at(self, size: tuple[int, int], frames: int, fps: float) -> None:
         self.check_window(frames)
-        Backbone.check(self, frames, size)
-        self.size, self.most_frames, self.fps = size, frames, fps
+        before, self.most_frames = self.most_frames, frames
+        try:
+            self.check(frames, size)
+        except InputError:
+            self.most_frames = before
+            raise
+        self.size, self.fps = size, fps
 
     @property
     def window(self) -> dict[str, Any]:
@@ -199,7 +207,10 @@ class PipelineBackbone(Backbone):
         blocks = self.blocks_of(transformer)
         taps = [max(0, round((i + 1) * len(blocks) / TAPS) - 1) for i in range(TAPS)]
         dtype = self.working_dtype(transformer)
-        told = {name: value.to(dtype) if value.is_floating_point() else value for name, value in condition.extra.items()}
+        told = {
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in condition.extra.items()
+        }
         condition = Condition(condition.text.to(dtype), condition.latents, condition.known, told)
         with _tapped([blocks[i] for i in taps]) as seen:
             made = self.call(transformer, x.to(dtype), t, condition)
@@ -208,11 +219,43 @@ class PipelineBackbone(Backbone):
 
     def working_dtype(self, transformer: nn.Module) -> torch.dtype:
         """What its large matrices are kept in; norms and time embeddings may be finer."""
-        return next(p.dtype for n, p in self.blocks_of(transformer)[0].named_parameters() if p.ndim == 2 and "lora" not in n)
+        return next(
+            p.dtype
+            for n, p in self.blocks_of(transformer)[0].named_parameters()
+            if p.ndim == 2 and "lora" not in n
+        )
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @property
+    def text_width(self) -> int:
+        """Channels of a text's tokens."""
+        return self.parts.config("text_encoder")["d_model"]
+
+    def extra_shapes(self, latents: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """Shapes, without B, of what a condition holds besides, for latents (t,h,w)."""
+        return {}
+
+    # What VAE and text encoder say, stored.
+
+    def use_encodings(self, folder: Path) -> None:
+        self.encodings.open(folder, self._encoders())
+
+    @contextlib.contextmanager
+    def writing_encodings(self, folder: Path) -> Iterator[None]:
+        self.encodings.create(folder, self._encoders(), self.parts.dtype)
+        try:
+            yield
+        finally:
+            self.encodings.close()
+
+    def _encoders(self) -> str:
+        """Which encoders these are."""
+        names = [name for name in ("vae", "text_encoder", "text_encoder_2", "image_encoder") if name in self.parts]
+        text = json.dumps([self.name, [self.parts.specs[name] for name in names]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # The VAE.
 
@@ -329,7 +372,7 @@ class PipelineBackbone(Backbone):
         return float(config.get("flow_shift") or config.get("shift") or 1.0)
 
     def sample_time(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "B"]:
-        # A logit-normal (SD3, arXiv 2403.03206; Wan's report, arXiv 2503.20314), shifted as the sampler's times are.
+        # A logit-normal (SD3, arXiv 2403.03206; Wan, arXiv 2503.20314), shifted as the sampler's times are.
         u = torch.sigmoid(torch.randn(count, generator=generator))
         return self.shift * u / (1 + (self.shift - 1) * u)
 
@@ -375,17 +418,18 @@ class PipelineBackbone(Backbone):
         return torch.cat([given, last.expand(-1, -1, rest, -1, -1)], dim=2)
 
 
+def pipeline_backbones() -> dict[str, type[PipelineBackbone]]:
+    """The backbone of each known class of pipeline."""
+    kinds = [backbones[name] for name in backbones]
+    return {p: kind for kind in kinds if issubclass(kind, PipelineBackbone) for p in kind.pipelines}
+
+
 def backbone_of(folder: Path) -> type[PipelineBackbone]:
     """The backbone that a diffusers folder holds. Raises InputError naming those that are known."""
-    kind = str(Parts.read(folder).pipeline)
-    for name in backbones:
-        entry = backbones[name]
-        if issubclass(entry, PipelineBackbone) and kind in entry.pipelines:
-            return entry
-    known = [
-        p for name in backbones if issubclass(backbones[name], PipelineBackbone) for p in backbones[name].pipelines
-    ]
-    raise InputError(f"{folder}: {unknown_name('pipeline', kind, known)}")
+    pipeline, known = Parts.read(folder).pipeline, pipeline_backbones()
+    if pipeline not in known:
+        raise InputError(f"{folder}: {unknown_name('pipeline', pipeline, known)}")
+    return known[pipeline]
 
 
 @contextlib.contextmanager
@@ -409,7 +453,9 @@ def _plain(module: nn.Module, spec: Mapping[str, Any]) -> Any:
     """A copy without adapters."""
     kind: Any = type(module)
     copy = kind.from_config(dict(spec["config"]))
-    copy.load_state_dict({k.replace(".base_layer.", "."): v for k, v in module.state_dict().items() if ".lora_" not in k})
+    copy.load_state_dict(
+        {k.replace(".base_layer.", "."): v for k, v in module.state_dict().items() if ".lora_" not in k}
+    )
     return copy
 
 

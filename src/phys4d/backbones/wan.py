@@ -4,8 +4,9 @@
 | --- | --- |
 | 2.2 TI2V-5B | clean latents in place, their tokens told time 0 |
 | 2.1 T2V, 2.2 T2V-A14B | the same, though the checkpoint never saw it: stage 2's adapter has to learn it |
-| 2.1 I2V, 2.2 I2V-A14B | further channels: 4 of a mask, and the latents of the frames followed by grey; the 2.1 also reads the first frame through CLIP |
+| 2.1 I2V, 2.2 I2V-A14B | further channels: 4 of a mask, and the latents of the frames followed by grey |
 
+The 2.1 I2V also reads the first frame through CLIP.
 The A14B models have two experts: `transformer` above the boundary's noise level, `transformer_2` below.
 """
 
@@ -97,6 +98,15 @@ class Wan(PipelineBackbone):
             encoder_hidden_states_image=condition.extra.get("picture"),
             return_dict=False,
         )[0]
+
+    def extra_shapes(self, latents: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.by_channels:
+            shapes["frames"] = (MASK + self.latent_channels, *latents)
+        if self.network.get("image_dim"):
+            encoder = self.parts.config("image_encoder")
+            shapes["picture"] = (1 + (encoder["image_size"] // encoder["patch_size"]) ** 2, encoder["hidden_size"])
+        return shapes
 
     def normalised(self, latents: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
         mean, std = (value.to(latents) for value in self.statistics)

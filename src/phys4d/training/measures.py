@@ -41,7 +41,12 @@ def stage_batches(
 
 
 def generate_from(
-    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None, *, seed: int = 0, batch: int | None = None
+    model: WorldModel,
+    worlds: Sequence[World4D],
+    steps: int | None = None,
+    *,
+    seed: int = 0,
+    batch: int | None = None,
 ) -> list[World4D]:
     """Worlds generated from the first `context_frames` frames, or the next more that will do, and the prompts of
     others.

@@ -121,8 +121,8 @@ class ReinforceStage:
                 "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
             )
         self.score = reward_of(config.reward)
-        # The whole model as it came, frozen: its backbone is the policy's with the new adapter off, which is all that
-        # will change of it.
+        # The whole model as it came, frozen: its backbone is the policy's with the new adapter off, which is all
+        # that will change of it.
         self.lifter = WorldModel(model.backbone, copy.deepcopy(model.heads).requires_grad_(False).eval())
         self.adapter = free_name(model, self.name)
         adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
