@@ -11,7 +11,7 @@ REQUIRED = (
     "torch", "numpy", "scipy", "mujoco", "warp-lang", "av", "opencv-python-headless", "safetensors", "peft",
     "webdataset", "pyarrow", "tyro",
 )  # fmt: skip
-OPTIONAL = {"rerun-sdk": ("rerun", "view"), "ray": ("ray", "ray")}
+OPTIONAL = {"rerun-sdk": ("rerun", "view"), "ray": ("ray", "ray"), "diffusers": ("diffusers", "video")}
 """Distribution: (module, the extra that installs it)."""
 
 
