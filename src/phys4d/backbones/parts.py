@@ -103,12 +103,14 @@ class Parts:
         """As `get`, for who keeps it: it is not held here, and built anew the next time."""
         config, spec = self.config(name), self.specs[name]
         kind = _class(spec["library"], spec["class"])
-        if self.folder:
-            made = _read(kind, self.folder / name, name, self.dtype)
-        else:
-            with torch.random.fork_rng(devices=[]), torch.device(self.device):
+        # Weights are drawn before they are read; whoever comes here first must not find other noise after it.
+        with torch.random.fork_rng(devices=[]):
+            if self.folder:
+                made = _read(kind, self.folder / name, name, self.dtype)
+            else:
                 torch.manual_seed(self._seed + sum(name.encode()))
-                made = _build(kind, name, config)
+                with torch.device(self.device):
+                    made = _build(kind, name, config)
         return made.requires_grad_(False).eval() if isinstance(made, torch.nn.Module) else made
 
     def save(self, folder: Path, modules: Mapping[str, Any]) -> None:

@@ -280,7 +280,11 @@ class PipelineBackbone(Backbone):
         vae = self.vae(clip.shape[1] * clip.shape[2])
         pixels = (2 * clip.to(self.device) - 1).permute(3, 0, 1, 2)[None]
         with torch.autocast(self.device.type, enabled=False):
-            return vae.encode(pixels.to(vae.dtype)).latent_dist.mode()[0].float()
+            return self.mode_of(vae, pixels.to(vae.dtype))[0].float()
+
+    def mode_of(self, vae: Any, pixels: Float[Tensor, "1 3 T H W"]) -> Float[Tensor, "1 C u h w"]:
+        """Latents of one clip in [-1, 1]."""
+        return vae.encode(pixels).latent_dist.mode()
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B T H W 3"]:

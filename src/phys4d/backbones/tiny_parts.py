@@ -67,6 +67,27 @@ def tiny_wan(variant: str) -> dict[str, Any]:
     return {"pipeline": pipeline, "specs": specs, "options": options}
 
 
+def tiny_opensora() -> dict[str, Any]:
+    """What `OpenSora` is built from."""
+    own = "phys4d.backbones.opensora"
+    image = {
+        "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4,
+        "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+    }  # fmt: skip
+    specs = {
+        "tokenizer": TOKENIZER,
+        "text_encoder": part("transformers", "T5EncoderModel", **TEXT),
+        "vae": part(
+            own, "OpenSoraVAE", spatial=image, filters=8, num_res_blocks=1, channel_multipliers=[1, 1, 1, 1],
+            num_groups=4,
+        ),
+        "transformer": part(
+            own, "STDiT3", hidden_size=48, depth=2, num_heads=2, caption_channels=32, model_max_length=64,
+        ),
+    }  # fmt: skip
+    return {"pipeline": "OpenSoraPipeline", "specs": specs}
+
+
 def tiny_cogvideox(variant: str) -> dict[str, Any]:
     """What `CogVideoX` is built from: t2v-1.0, i2v-1.0, t2v-1.5 or i2v-1.5."""
     pictures, newer = variant.startswith("i2v"), variant.endswith("1.5")

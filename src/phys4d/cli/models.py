@@ -40,7 +40,7 @@ def train(
         out: folder of the run.
         data: data sets; for pretrain also videos.
         encoded: what `phys4d encode` made of the data, so that neither VAE nor text encoder is needed.
-        recipe: settings to start from (nano, debug, wan, cogvideox, ...).
+        recipe: settings to start from (nano, debug, wan, cogvideox, opensora).
         init: model to start from: a name or a folder.
         held_out: data sets that are only validated on; otherwise some scenes of --data are kept apart.
         set_: change settings, e.g. --set steps=100 lr=1e-4.

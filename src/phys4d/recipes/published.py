@@ -1,6 +1,6 @@
 """Configurations of public checkpoints, for estimates before anything is fetched.
 
-From the checkpoints' own config.json files on the hub.
+From the checkpoints' own config.json files on the hub, and the released code of Open-Sora 1.2.
 """
 
 from __future__ import annotations
@@ -38,6 +38,19 @@ WAN_2_2_TI2V_5B: dict[str, Any] = {
     },
 }  # fmt: skip
 """Wan-AI/Wan2.2-TI2V-5B-Diffusers. The statistics of its latents are left out: only shapes matter here."""
+OPENSORA_1_2: dict[str, Any] = {
+    "pipeline": "OpenSoraPipeline",
+    "specs": {
+        "tokenizer": TOKENIZER,
+        "text_encoder": part("transformers", "T5EncoderModel", **T5_XXL),
+        "vae": part("phys4d.backbones.opensora", "OpenSoraVAE"),
+        "transformer": part(
+            "phys4d.backbones.opensora", "STDiT3",
+            hidden_size=1152, depth=28, num_heads=16, caption_channels=4096, model_max_length=300,
+        ),
+    },
+}  # fmt: skip
+"""hpcai-tech/OpenSora-STDiT-v3 and hpcai-tech/OpenSora-VAE-v1.2."""
 COGVIDEOX_1_5_5B_I2V: dict[str, Any] = {
     "pipeline": "CogVideoXImageToVideoPipeline",
     "specs": {

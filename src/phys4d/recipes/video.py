@@ -1,4 +1,4 @@
-"""The recipes of large video models: `wan` and `cogvideox`, at the sizes of the paper.
+"""The recipes of large video models: `wan`, `cogvideox` and `opensora`, at the sizes of the paper.
 
 There is no base stage: the public checkpoint takes its place. Stages 1 and 2 read windows of 33 frames, stage 3
 makes smaller ones.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from phys4d.backbones.cogvideox import CogVideoX
+from phys4d.backbones.opensora import OpenSora
 from phys4d.backbones.pipeline import PipelineBackbone
 from phys4d.backbones.wan import Wan
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
-from phys4d.recipes.published import COGVIDEOX_1_5_5B_I2V, WAN_2_2_TI2V_5B
+from phys4d.recipes.published import COGVIDEOX_1_5_5B_I2V, OPENSORA_1_2, WAN_2_2_TI2V_5B
 from phys4d.recipes.recipe import Recipe, Window, recipes
 from phys4d.training.base import BaseConfig
 from phys4d.training.estimate import without_storage
@@ -23,7 +24,7 @@ from phys4d.training.reinforce import ReinforceConfig
 
 
 def large(init: str, published: Any, windows: dict[str, Window], *, clips: int = 4) -> Recipe:
-    """The settings that both share. clips: that stage 2 takes at once; the batch is 4."""
+    """The settings that all share. clips: that stage 2 takes at once; the batch is 4."""
     # Held-out clips are generated in fifty steps, each with and without the prompt: few of them, and seldom.
     every: dict[str, Any] = {
         "validation_worlds": 8, "validate_every": 500, "checkpoint_every": 250, "workers": 8, "cache": False,
@@ -75,6 +76,18 @@ def cogvideox() -> Recipe:
         lambda: _on_meta(CogVideoX, COGVIDEOX_1_5_5B_I2V, wide),
         {"pretrain": wide, "finetune": wide, "reinforce": narrow},
         clips=2,
+    )
+
+
+@recipes.register("opensora")
+def opensora() -> Recipe:
+    """Open-Sora 1.2."""
+    wide, narrow = Window((480, 832), 33, 16.0), Window((256, 384), 33, 16.0)
+    return large(
+        "a folder of Open-Sora 1.2 as docs/backbones.md puts it together",
+        lambda: _on_meta(OpenSora, OPENSORA_1_2, wide),
+        {"pretrain": wide, "finetune": wide, "reinforce": narrow},
+        clips=1,
     )
 
 
