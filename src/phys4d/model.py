@@ -85,9 +85,16 @@ class WorldModel(nn.Module):
     def push_to_hub(self, name: str, *, private: bool = True) -> str:
         """Put the model on the Hugging Face hub as owner/name; returns its address.
 
-        Raises InputError where the hub does not take it.
+        Raises InputError where the hub does not take it, and where it takes its backbone from a folder that nobody
+        else has.
         """
         from phys4d.hub import upload
+
+        if self.base and Path(self.base).is_absolute():
+            raise InputError(
+                f"this model takes its backbone from {self.base}, which others do not have; write the backbone's "
+                'name on the hub as "base" into its config.json'
+            )
 
         with tempfile.TemporaryDirectory() as aside:
             return upload(self.save_pretrained(Path(aside) / "model"), name, private=private)

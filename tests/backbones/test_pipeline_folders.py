@@ -227,3 +227,25 @@ def test_without_the_library_the_extra_is_named(wan, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: without(name))
     with pytest.raises(InputError, match=r"need diffusers, which is not installed: pip install 'phys4d\[video\]'"):
         WorldModel.from_pretrained(wan)
+
+
+def test_only_what_others_can_load_goes_to_the_hub(wan, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    sent = {}
+
+    class Api:
+        def create_repo(self, name, private, exist_ok):
+            return f"hub of {name}"
+
+        def upload_folder(self, repo_id, folder_path):
+            sent[repo_id] = {path.name for path in folder_path.rglob("*") if path.is_file()}
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    model = WorldModel.from_pretrained(wan)
+    with pytest.raises(InputError, match="takes its backbone from .*, which others do not have"):
+        model.push_to_hub("ada/ball-world")
+    model.base = "somebody/wan"
+    with pytest.raises(InputError, match="owner/name, not 'ball-world'"):
+        model.push_to_hub("ball-world")
+    assert model.push_to_hub("ada/ball-world") == "hub of ada/ball-world"
+    assert sent == {"ada/ball-world": {"config.json", "README.md", "heads.safetensors"}}

@@ -79,6 +79,7 @@ class PipelineBackbone(Backbone):
         self.encodings = Encodings()
         self._texts: collections.OrderedDict[str, Tensor] = collections.OrderedDict()
         self.set_up()
+        self.checkpoint_activations()
         self.feature_dims = (self.width,) * TAPS
         usual = self.usual_window()
         self.size = (size[0], size[1]) if size else usual[0]
@@ -173,7 +174,7 @@ class PipelineBackbone(Backbone):
         return [block for transformer in self.children() for block in self.blocks_of(transformer)]
 
     def checkpoint_activations(self, on: bool = True) -> None:
-        """Keep only the layers' inputs for the backward pass, and compute the rest again."""
+        """Keep only the layers' inputs for the backward pass, and compute the rest again; so from the start."""
         for transformer in self.children():
             method: Any = getattr(transformer, f"{'enable' if on else 'disable'}_gradient_checkpointing")
             method()

@@ -63,7 +63,8 @@ def train(
             print("\n".join(chosen.estimate(stage, config, init or None, devices).lines(devices)))
         return
     if not data or out is None:
-        raise InputError("say what to train on and where the run goes: --data DATA ... --out RUN")
+        unsaid = "--out RUN" if data else "--data PATH ..."
+        raise InputError(f"missing: {unsaid}\n`phys4d train --help` shows what there is.")
     model = chosen.model(stage, init or None)
     if chosen.windows:
         print(f"model: {model.describe()}")

@@ -23,7 +23,7 @@ from phys4d.training.pretrain import PretrainConfig
 from phys4d.training.reinforce import ReinforceConfig
 
 
-def large(init: str, published: Any, windows: dict[str, Window], *, clips: int = 4) -> Recipe:
+def large(init: str | None, published: Any, windows: dict[str, Window], *, clips: int = 4) -> Recipe:
     """The settings that all share. clips: that stage 2 takes at once; the batch is 4."""
     # Held-out clips are generated in fifty steps, each with and without the prompt: few of them, and seldom.
     every: dict[str, Any] = {
@@ -52,8 +52,9 @@ def large(init: str, published: Any, windows: dict[str, Window], *, clips: int =
     )  # fmt: skip
 
 
-def _no_base(init: str) -> WorldModel:
-    raise InputError(f"the base of this recipe is a public checkpoint: give its folder with --init, or {init}")
+def _no_base(init: str | None) -> WorldModel:
+    where = f", or {init}" if init else " (docs/backbones.md says how to put it together)"
+    raise InputError(f"the base of this recipe is a public checkpoint: give its folder with --init{where}")
 
 
 @recipes.register("wan")
@@ -84,7 +85,7 @@ def opensora() -> Recipe:
     """Open-Sora 1.2."""
     wide, narrow = Window((480, 832), 33, 16.0), Window((256, 384), 33, 16.0)
     return large(
-        "a folder of Open-Sora 1.2 as docs/backbones.md puts it together",
+        None,
         lambda: _on_meta(OpenSora, OPENSORA_1_2, wide),
         {"pretrain": wide, "finetune": wide, "reinforce": narrow},
         clips=1,

@@ -197,6 +197,7 @@ def cost_of(backbone: PipelineBackbone) -> Pass:
         backbone(x, t, condition)
     linear, attention = _parted(counted)
     layers = len(backbone.blocks_of(backbone.transformer))
+    backbone.checkpoint_activations(False)
     tables = {_tokens(backbone) + more for more in (0, backbone.text_length)} | {backbone.text_length}
     kept = _kept_for_backward(lambda: backbone(x.requires_grad_(), t, condition), tables)
     return Pass(linear, attention, layers * _tokens(backbone) * backbone.width * 2.0, kept / layers)
