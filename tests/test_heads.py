@@ -364,4 +364,4 @@ def test_a_long_clip_is_computed_again_instead_of_kept():
     torch.testing.assert_close(reaching, also)
     for a, b in zip(grads, others, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-    assert little < 0.3 * much
+    assert little < 0.4 * much

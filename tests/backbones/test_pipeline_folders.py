@@ -242,7 +242,7 @@ def test_only_what_others_can_load_goes_to_the_hub(wan, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     model = WorldModel.from_pretrained(wan)
-    with pytest.raises(InputError, match="takes its backbone from .*, which others do not have"):
+    with pytest.raises(InputError, match=r"takes its backbone from .*, which others do not have"):
         model.push_to_hub("ada/ball-world")
     model.base = "somebody/wan"
     with pytest.raises(InputError, match="owner/name, not 'ball-world'"):
