@@ -85,6 +85,17 @@ def test_cogvideox_makes_what_its_pipeline_makes(variant, tmp_path, monkeypatch)
     assert_same(mine, other.transpose(1, 2))
 
 
+def test_ltx_makes_what_its_pipeline_makes(tmp_path, monkeypatch):
+    from diffusers.pipelines.ltx import pipeline_ltx_image2video as module
+
+    made, _ = pipeline("ltx", "0.9")
+    folder = pipeline_folder(tmp_path / "model", "ltx", "0.9")
+    monkeypatch.setattr(module, "retrieve_latents", lambda output, generator: output.latent_dist.mode())
+    mine, _, _ = ours(folder, "ltx", picture=True, scale=3.0)
+    other = theirs(made, picture=True, scale=3.0, frame_rate=12)
+    assert_same(mine, other.transpose(1, 2).unflatten(2, mine.shape[2:]))
+
+
 @pytest.mark.parametrize(("name", "variant"), [("wan", "ti2v-2.2"), ("wan", "t2v-2.1"), ("cogvideox", "i2v-1.5")])
 def test_latents_are_decoded_as_the_pipelines_do(name, variant, tmp_path):
     made, backbone = pipeline(name, variant)

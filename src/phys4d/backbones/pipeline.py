@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -257,6 +258,13 @@ class PipelineBackbone(Backbone):
         names = [name for name in ("vae", "text_encoder", "text_encoder_2", "image_encoder") if name in self.parts]
         text = json.dumps([self.name, [self.parts.specs[name] for name in names]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def unprompted(self, condition: Condition) -> Condition:
+        nothing = super().unprompted(condition)
+        if "words" not in condition.extra:
+            return nothing
+        words = (nothing.text != 0).any(dim=-1).to(condition.extra["words"].dtype)
+        return dataclasses.replace(nothing, extra={**nothing.extra, "words": words})
 
     # The VAE.
 

@@ -88,6 +88,32 @@ def tiny_opensora() -> dict[str, Any]:
     return {"pipeline": "OpenSoraPipeline", "specs": specs}
 
 
+def tiny_ltx() -> dict[str, Any]:
+    """What `LTX` is built from."""
+    specs = {
+        "tokenizer": TOKENIZER,
+        "text_encoder": part("transformers", "T5EncoderModel", **TEXT),
+        "vae": part(
+            "diffusers", "AutoencoderKLLTXVideo",
+            latent_channels=8, block_out_channels=[8] * 4, decoder_block_out_channels=[8] * 4,
+            layers_per_block=[1] * 5, decoder_layers_per_block=[1] * 5,
+            spatio_temporal_scaling=[True, True, True, False],
+            decoder_spatio_temporal_scaling=[True, True, True, False],
+        ),
+        "transformer": part(
+            "diffusers", "LTXVideoTransformer3DModel",
+            in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=16, cross_attention_dim=32,
+            num_layers=4, caption_channels=32,
+        ),
+        "scheduler": part(
+            "diffusers", "FlowMatchEulerDiscreteScheduler",
+            use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, base_image_seq_len=1024,
+            max_image_seq_len=4096, shift_terminal=0.1,
+        ),
+    }  # fmt: skip
+    return {"pipeline": "LTXImageToVideoPipeline", "specs": specs}
+
+
 def tiny_cogvideox(variant: str) -> dict[str, Any]:
     """What `CogVideoX` is built from: t2v-1.0, i2v-1.0, t2v-1.5 or i2v-1.5."""
     pictures, newer = variant.startswith("i2v"), variant.endswith("1.5")
