@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("geometry", "codecs", "errors", "atomic"),
     ("world", "members", "pictures", "data"),
     ("sim", "backbones", "heads", "teachers"),
-    ("model", "storage", "sampling", "losses", "rewards", "evaluation"),
+    ("model", "storage", "hub", "sampling", "losses", "rewards", "evaluation"),
     ("training",),
     ("recipes", "viewers", "judge", "lifting", "suites", "demo", "gallery", "about", "usage", "cli", "__main__"),
 )

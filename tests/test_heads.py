@@ -335,3 +335,33 @@ def test_a_pixel_follows_the_backbones_own_motion_as_far_as_it_trusts_it():
     assert not motion[0, 1].any()
     assert not motion[0, 0, :, :8].any()
     torch.testing.assert_close(half, motion / 2)
+
+
+def test_a_long_clip_is_computed_again_instead_of_kept():
+    """Chunks save memory in the backward pass, too, and change neither the output nor the gradients."""
+    torch.manual_seed(0)
+    heads = Heads((16, 16), 8, width=8)
+    features = [torch.randn(1, 3, 4, 4, 16, requires_grad=True) for _ in range(2)]
+    latents, t = torch.randn(1, 8, 3, 8, 8), torch.tensor([0.1])
+    found = []
+    for chunk in (None, 2):
+        kept = []
+        heads.zero_grad()
+        for feature in features:
+            feature.grad = None
+
+        def keep(value, kept=kept):
+            kept.append(value.nbytes)
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            seen = heads(features, latents, t, 9, (64, 64), chunk=chunk)
+        (seen.log_depth.mean() + seen.motion.square().mean() + seen.sky.mean()).backward()
+        grads = [p.grad.clone() for p in heads.parameters() if p.grad is not None]
+        found.append((seen.log_depth.detach(), grads, features[0].grad.clone(), sum(kept)))
+    (depth, grads, reaching, much), (again, others, also, little) = found
+    torch.testing.assert_close(depth, again)
+    torch.testing.assert_close(reaching, also)
+    for a, b in zip(grads, others, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert little < 0.4 * much

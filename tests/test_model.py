@@ -157,7 +157,9 @@ def test_a_backbone_of_short_windows_cannot_chain():
 def test_impossible_requests(model):
     for count, frames in ((17, 17), (20, 29), (5, 5)):
         window = min(frames, 17)
-        message = f"{count} first frames leave nothing to make of a window of {window}; give 1 to {window - 1}"
+        message = (
+            f"a window of {window} frames out of 1 to {window - 1} first frames, not {count}; give {window - 1}"
+        )
         with pytest.raises(InputError, match=message):
             model.generate(pictures(count), frames=frames, steps=1)
     with pytest.raises(InputError, match="at least one step, not 0"):

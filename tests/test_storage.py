@@ -60,7 +60,7 @@ def test_saving_again_gives_the_same_bytes(once, tmp_path):
     assert files == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
     for file in files:
         assert (once / file).read_bytes() == (again / file).read_bytes(), file
-    assert {file.suffix for file in files} == {".json", ".safetensors"}
+    assert {file.suffix for file in files} == {".json", ".safetensors", ".md"}
 
 
 def test_each_part_is_optional(tmp_path):

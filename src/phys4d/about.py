@@ -14,6 +14,7 @@ REQUIRED = (
 OPTIONAL = {
     "rerun-sdk": ("rerun", "view"),
     "ray": ("ray", "ray"),
+    "diffusers": ("diffusers", "video"),
     "trackio": ("trackio", "trackio"),
     "wandb": ("wandb", "wandb"),
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Entry = TypeVar("Entry")
+Named = TypeVar("Named")
 
 
 class Phys4DError(Exception):
@@ -53,13 +54,13 @@ class Registry(Generic[Entry]):
         self.kind = kind
         self._entries: dict[str, Entry] = {}
 
-    def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Decorator that files its argument under `name`; a name is given once."""
+    def register(self, name: str) -> Callable[[Named], Named]:
+        """Decorator that files its argument under `name`, and leaves it as it is; a name is given once."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
 
-        def add(entry: Entry) -> Entry:
-            self._entries[name] = entry
+        def add(entry: Named) -> Named:
+            self._entries[name] = cast(Entry, entry)
             return entry
 
         return add

@@ -8,6 +8,7 @@ Videos longer than the backbone's window are made and read in overlapping window
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from phys4d.errors import InputError
 from phys4d.heads import HeadOutput, Heads
 from phys4d.heads.stitching import stitch, windows
 from phys4d.pictures import Picture, read_frames
-from phys4d.sampling import sample
+from phys4d.sampling import Guidance, sample
 from phys4d.world import World4D
 
 OVERLAP = 5
@@ -61,14 +62,19 @@ class WorldModel(nn.Module):
         return cls(backbones[name].tiny()).with_heads(width=8)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> WorldModel:
-        """A model that ships with phys4d ("nano", "nano-base", ...), or the folder of one, ready to use.
+    def from_pretrained(cls, source: str | Path, *, dtype: torch.dtype | None = None) -> WorldModel:
+        """A model that ships with phys4d ("nano", "nano-base", ...), the folder of one, or a diffusers pipeline.
 
-        Raises InputError for an unknown name, naming the nearest, and for a folder that holds no whole model.
+        source: a name, a folder that `save_pretrained` or diffusers wrote, or owner/name on the hub. A pipeline
+        comes with fresh heads, which see nothing yet; `describe` says what was found. dtype: of a pipeline's
+        weights; default, bfloat16 where there is a GPU.
+
+        Raises InputError for an unknown name, naming the nearest, for a folder that holds no whole model, saying
+        what it holds, and where the hub is needed and cannot be reached.
         """
         from phys4d.storage import load_model
 
-        return load_model(source)
+        return load_model(source, dtype=dtype)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Path:
         """Write the model as a folder of safetensors and JSON, whole or not at all; see `phys4d.storage`."""
@@ -76,8 +82,47 @@ class WorldModel(nn.Module):
 
         return save_model(self, Path(folder), dtype=dtype)
 
+    def push_to_hub(self, name: str, *, private: bool = True) -> str:
+        """Put the model on the Hugging Face hub as owner/name; returns its address.
+
+        Raises InputError where the hub does not take it, and where it takes its backbone from a folder that nobody
+        else has.
+        """
+        from phys4d.hub import upload
+
+        if self.base and Path(self.base).is_absolute():
+            raise InputError(
+                f"this model takes its backbone from {self.base}, which others do not have; write the backbone's "
+                'name on the hub as "base" into its config.json'
+            )
+
+        with tempfile.TemporaryDirectory() as aside:
+            return upload(self.save_pretrained(Path(aside) / "model"), name, private=private)
+
+    def describe(self) -> str:
+        """What this model is, in a line: its backbone, where that is from, its adapters and heads."""
+        heads = "no heads" if self.heads is None else "untrained heads" if self.fresh_heads else "heads"
+        source = f" from {self.base}" if self.base else ""
+        adapted = f", adapters {' + '.join(self.adapters)}" if self.adapters else ""
+        return f"{self.backbone.describe()}{source}{adapted}, {heads}"
+
+    @property
+    def fresh_heads(self) -> bool:
+        """Whether the heads came with a pipeline that never had any, and have learned nothing yet."""
+        return self.meta.get("heads") == "untrained"
+
+    def with_fresh_heads(self) -> WorldModel:
+        """This model with heads that have learned nothing, always the same; `meta` says so until a stage trains
+        them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.with_heads()
+        self.meta["heads"] = "untrained"
+        return self
+
     def with_heads(self, **options: Any) -> WorldModel:
         """This model with fresh heads. options: of `Heads`."""
+        self.meta.pop("heads", None)
         self.heads = Heads(
             self.backbone.feature_dims,
             self.backbone.latent_channels,
@@ -100,7 +145,7 @@ class WorldModel(nn.Module):
     @torch.no_grad()
     def generate(
         self,
-        image: Picture,
+        image: Picture | None,
         prompt: str = "",
         *,
         seed: int = 0,
@@ -110,12 +155,14 @@ class WorldModel(nn.Module):
         """A world that begins as `image` shows.
 
         image: a picture (PIL, (H,W,3) uint8, or a file), or (k,H,W,3) uint8 first frames, from which velocities
-        can be seen; cropped and resampled to the backbone's size. frames: default, one window. The same seed gives
+        can be seen; cropped and resampled to the backbone's size; None, where the backbone makes worlds out of a
+        prompt alone. frames: default, one window. The same seed gives
         the same world. steps: of the sampler; default, the backbone's own. Raises InputError for a number of
         frames that cannot be made, naming the nearest, for more first frames than a window continues, and for what
         is no picture.
         """
-        context = read_frames(image, self.backbone.size)
+        nothing = np.zeros((0, *self.backbone.size, 3), np.uint8)
+        context = nothing if image is None else read_frames(image, self.backbone.size)
         world = self.generate_many([context], [prompt], seeds=[seed], frames=frames, steps=steps)[0]
         if isinstance(image, str | Path):
             world.meta["source"] = Path(image).name
@@ -131,9 +178,11 @@ class WorldModel(nn.Module):
         frames: int | None = None,
         steps: int | None = None,
         metas: Sequence[dict[str, Any]] | None = None,
-        batch: int = 8,
+        batch: int | None = None,
     ) -> list[World4D]:
         """`generate` for several clips at once, `batch` at a time; contexts may differ in their number of frames.
+
+        batch: default, as many as the backbone makes at once.
 
         metas: what else each world's meta says. Raises InputError as `generate` does, and where there is not one
         prompt and one seed for each context.
@@ -147,7 +196,8 @@ class WorldModel(nn.Module):
         for seed in seeds:
             if not 0 <= seed < 2**63:
                 raise InputError(f"seed must lie between 0 and 2^63, not {seed}")
-        contexts = [read_frames(context, self.backbone.size) for context in contexts]
+        contexts = [read_frames(c, self.backbone.size) if len(c) else c for c in contexts]
+        batch = batch or self.backbone.clips_at_once
         worlds: list[World4D] = []
         for i in range(0, len(contexts), batch):
             some, words, numbers = contexts[i : i + batch], prompts[i : i + batch], seeds[i : i + batch]
@@ -215,11 +265,15 @@ class WorldModel(nn.Module):
             return [World4D(rgb=c, fps=fps, meta=dict(m)).validate() for c, m in zip(clips, metas)]
         window = self.window_of(clips.shape[1])
         starts = windows(clips.shape[1], window, OVERLAP)
-        outputs = []
-        for start in starts:
-            video = self.to_video(torch.from_numpy(clips[:, start : start + window]))
-            outputs.append(self.read(video, prompts, seed=start))
-        return stitch(outputs, starts).worlds(clips, fps, metas)
+        worlds: list[World4D] = []
+        for i in range(0, len(clips), self.backbone.clips_at_once):
+            some = slice(i, i + self.backbone.clips_at_once)
+            outputs = []
+            for start in starts:
+                video = self.to_video(torch.from_numpy(clips[some, start : start + window]))
+                outputs.append(self.read(video, prompts[some], seed=start))
+            worlds += stitch(outputs, starts).worlds(clips[some], fps, metas[some])
+        return worlds
 
     def read(
         self,
@@ -248,7 +302,9 @@ class WorldModel(nn.Module):
         condition = backbone.condition(video[:, :1], prompts, video.shape[1])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
             features = backbone.features(condition.clamp(x), t, condition)
-        return heads(features, condition.clamp(x), t, video.shape[1], (video.shape[2], video.shape[3]))
+        latents = backbone.unpadded(condition.clamp(x))
+        frames, height, width = video.shape[1:4]
+        return heads(features, latents, t, frames, (height, width), chunk=heads.chunk_of((height, width)))
 
     def noised(self, x0: Tensor, eps: Tensor, t: Float[Tensor, "B"]) -> Tensor:
         """alpha x0 + sigma eps."""
@@ -262,16 +318,22 @@ class WorldModel(nn.Module):
     def condition_mixed(
         self, video: Float[Tensor, "B T H W 3"], context: Sequence[int], prompts: Sequence[str]
     ) -> Condition:
-        """The condition of clips of which different numbers of first frames are given."""
-        each = [
-            self.backbone.condition(video[i : i + 1, :k], prompts[i : i + 1], video.shape[1])
-            for i, k in enumerate(context)
-        ]
-        return Condition(
-            torch.cat([c.text for c in each]),
-            torch.cat([c.latents for c in each]),
-            torch.cat([c.known for c in each]),
+        """The condition of clips of which different numbers of first frames are given, or the next more that can
+        be (`Backbone.valid_context`)."""
+        backbone = self.backbone
+        counts = [backbone.valid_context(k) for k in context]
+        return Condition.cat(
+            [
+                backbone.condition(video[i : i + 1, :k], prompts[i : i + 1], video.shape[1])
+                for i, k in enumerate(counts)
+            ]
         )
+
+    def guidance(self, condition: Condition) -> Guidance | None:
+        """The backbone's own classifier-free guidance; None where it wants none."""
+        if self.backbone.guidance_scale == 1:
+            return None
+        return Guidance(self.backbone.guidance_scale, self.backbone.unprompted(condition))
 
     def check_frames(self, frames: int) -> int:
         """`frames`, or InputError naming the nearest number that one window, or several, can make."""
@@ -312,17 +374,19 @@ class WorldModel(nn.Module):
         first = min(frames, self.backbone.most_frames)
         video = torch.zeros(len(contexts), first, *self.backbone.size, 3, dtype=torch.uint8)
         for clip, context in zip(video, contexts):
-            if not 1 <= len(context) < first:
-                raise InputError(
-                    f"{len(context)} first frames leave nothing to make of a window of {first}; "
-                    f"give 1 to {first - 1}"
-                )
+            self.backbone.check_context(len(context), first)
             clip[: len(context)] = torch.from_numpy(np.ascontiguousarray(context))
         given = [len(context) for context in contexts]
         whole: list[Tensor] = []
         while True:
             condition = self.condition_mixed(self.to_video(video), given, prompts)
-            latents = sample(self.backbone, condition, steps=steps, seed=[s + 7919 * len(whole) for s in seeds])
+            latents = sample(
+                self.backbone,
+                condition,
+                steps=steps,
+                seed=[s + 7919 * len(whole) for s in seeds],
+                guidance=self.guidance(condition),
+            )
             made = (self.backbone.decode(latents) * 255).round().to("cpu", torch.uint8)
             # What was given is shown as it was given, not as the latents keep it.
             for clip, shown, k in zip(made, video, given):

@@ -257,7 +257,7 @@ def _generate(
     generators = item_generators(seed, clips)
     times = backbone.schedule(steps).to(like.device, torch.float32)
     _, sigma = backbone.alpha_sigma(times[0])
-    x = condition.clamp(sigma * _noise(like, generators))
+    x = condition.clamp(sigma * _noise(backbone, like, generators))
     first, count = window
     weights = step_weights(backbone, times, window, eta).tolist() if count else []
     noisy = []
@@ -268,7 +268,7 @@ def _generate(
         mu, s = _transition(backbone, prediction, x, t, t_next, eta if stochastic else 0.0)
         x_next = mu
         if stochastic:
-            x_next = condition.clamp(mu + per_clip(s) * _noise(like, generators))
+            x_next = condition.clamp(mu + per_clip(s) * _noise(backbone, like, generators))
             log_prob = log_probability(x_next, mu, s, ~condition.known)
             weight = weights[index - first]
             noisy.append(RolloutStep(t, t_next, x, x_next, mu, s, log_prob, weight, eta))
@@ -284,6 +284,6 @@ def _transition(
     return transition_mean(x0, eps, alpha_next, sigma_next, eta)
 
 
-def _noise(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    noise = [torch.randn(like.shape[1:], generator=generator) for generator in generators]
+def _noise(backbone: Backbone, like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    noise = [backbone.draw_noise(like.shape[1:], generator) for generator in generators]
     return torch.stack(noise).to(like.device)

@@ -11,10 +11,18 @@ from phys4d.sampling import sample
 PROMPTS = ["a ball falls", "two balls pass"]
 
 
-@pytest.fixture(params=list(backbones), scope="module")
-def backbone(request) -> Backbone:
+KINDS = [(name, variant) for name in backbones for variant in getattr(backbones[name], "variants", (None,))]
+
+
+def tiny(name, variant) -> Backbone:
     torch.manual_seed(0)
-    return backbones[request.param].tiny().eval().requires_grad_(False)
+    made = backbones[name].tiny() if variant is None else backbones[name].tiny(variant)
+    return made.eval()
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(filter(None, kind)), scope="module")
+def backbone(request) -> Backbone:
+    return tiny(*request.param).requires_grad_(False)
 
 
 def clip(backbone, clips=2, seed=0):
@@ -35,6 +43,7 @@ def noisy(backbone, video, t=0.6, seed=1):
 
 
 def test_it_says_what_it_is(backbone):
+    assert backbone.name in backbone.describe()
     assert backbones[backbone.name] is type(backbone)
     assert all(n % backbone.spatial_multiple == 0 for n in backbone.size)
     assert backbone.valid_frames(backbone.most_frames) == backbone.most_frames
@@ -69,11 +78,13 @@ def test_known_latents_are_never_changed(backbone):
     video, condition = clip(backbone)
     _, x0, _, _ = noisy(backbone, video)
     known = condition.known.expand_as(x0)
-    assert known.any()
+    assert known.any() or condition.extra, "first frames are given in place, or beside"
     assert not known.all()
-    assert torch.equal(condition.latents[known], x0[known])
+    if backbone.name not in ("cogvideox", "opensora"):
+        # Their VAEs normalise over all frames, so that the first is encoded otherwise where more follow.
+        torch.testing.assert_close(condition.latents[known], x0[known])
     made = sample(backbone, condition, steps=2, seed=3)
-    assert torch.equal(made[known], x0[known])
+    assert torch.equal(made[known], condition.latents[known])
     assert not torch.equal(made[~known], x0[~known])
 
 
@@ -87,10 +98,13 @@ def test_what_is_noised_where_the_condition_knows_better_does_not_matter(backbon
 
 def test_more_first_frames_are_more_known(backbone):
     video, one = clip(backbone)
-    most = backbone.condition(video[:, :-1], PROMPTS, video.shape[1])
+    count = max(k for k in range(1, video.shape[1]) if backbone.valid_context(k) == k)
+    most = backbone.condition(video[:, :count], PROMPTS, video.shape[1])
     assert int(most.known.sum()) >= int(one.known.sum())
     assert not most.known.all()
-    for count in (0, video.shape[1]):
+    for count in (backbone.least_context - 1, video.shape[1]):
+        if count < 0:
+            continue
         with pytest.raises(InputError, match=f"first frames, not {count}"):
             backbone.condition(video[:, :count], PROMPTS, video.shape[1])
 
@@ -195,8 +209,7 @@ def test_any_words_will_do(backbone, prompt):
 
 def test_gradients_flow_from_the_features_to_every_adapter():
     for name in backbones:
-        torch.manual_seed(0)
-        backbone = backbones[name].tiny()
+        backbone = tiny(name, None)
         add_adapter(backbone, "new", rank=2, alpha=4.0)
         video, condition = clip(backbone, clips=1)
         x, _, _, t = noisy(backbone, video)

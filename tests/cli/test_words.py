@@ -47,8 +47,8 @@ def test_help_lists_the_commands_and_exit_codes(capsys):
 
 
 WORDS = [
-    ("", "say what to do: phys4d simulate|label|train|generate|lift|evaluate|view|export|verify|info|demo"),
-    ("simulat", "unknown command 'simulat'. Did you mean 'simulate'?\nKnown: demo, evaluate, export,"),
+    ("", "say what to do: phys4d simulate|label|train|encode|generate|lift|evaluate|view|export|verify|info|demo"),
+    ("simulat", "unknown command 'simulat'. Did you mean 'simulate'?\nKnown: demo, encode, evaluate, export,"),
     ("--verbose", "--verbose comes before the command; say phys4d simulate|"),
     ("--seed 3 simulate", "--seed comes before the command"),
     ("simulate", "missing: --out DATA"),

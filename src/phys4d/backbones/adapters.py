@@ -43,6 +43,10 @@ def add_adapter(backbone: Backbone, name: str, *, rank: int, alpha: float) -> No
         # peft warns that a second adapter is added to a model that has one, which is what is wanted.
         warnings.simplefilter("ignore", UserWarning)
         inject_adapter_in_model(config, backbone, adapter_name=name)
+    for key, parameter in backbone.named_parameters():
+        if _belongs(key, name):
+            # Steps of training are too small for the half precision that a large backbone may come in.
+            parameter.data = parameter.data.float()
     activate(backbone, adapter_names(backbone))
     train_only(backbone, name)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,11 +31,14 @@ class Condition:
     text: whatever `encode_text` returned, with B first.
     latents: (B,C,T',h,w) clean latents of the first frames; anything where nothing is known.
     known: (B,1,T',1,1) bool, which latent frames are given. They are never noised, trained or sampled.
+    extra: whatever else the backbone's `forward` wants to be told, by name, B first: first frames as further
+    channels, embeddings of a picture, masks of the text.
     """
 
     text: Tensor
     latents: Float[Tensor, "B C t h w"]
     known: Bool[Tensor, "B 1 t 1 1"]
+    extra: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def clamp(self, x: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
         """x with the known latent frames put back."""
@@ -42,11 +46,25 @@ class Condition:
 
     def repeat(self, times: int) -> Condition:
         """Every condition `times` times in a row: one group of rollouts each."""
-        repeated = (v.repeat_interleave(times, dim=0) for v in (self.text, self.latents, self.known))
-        return Condition(*repeated)
+        return self._each(lambda value: value.repeat_interleave(times, dim=0))
 
     def __getitem__(self, index: slice | Tensor) -> Condition:
-        return Condition(self.text[index], self.latents[index], self.known[index])
+        return self._each(lambda value: value[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        extra = {name: change(value) for name, value in self.extra.items()}
+        return Condition(change(self.text), change(self.latents), change(self.known), extra)
+
+    @staticmethod
+    def cat(conditions: Sequence[Condition]) -> Condition:
+        """The conditions of several batches as one batch's."""
+        first = conditions[0]
+        return Condition(
+            torch.cat([c.text for c in conditions]),
+            torch.cat([c.latents for c in conditions]),
+            torch.cat([c.known for c in conditions]),
+            {name: torch.cat([c.extra[name] for c in conditions]) for name in first.extra},
+        )
 
 
 class Backbone(nn.Module, ABC):
@@ -74,6 +92,12 @@ class Backbone(nn.Module, ABC):
     """Frame rate at which the backbone was trained [1/s]."""
     config: dict[str, Any]
     """What `__init__` needs to build the same network again: JSON."""
+    least_context: int = 1
+    """Fewest first frames that it can be given; 0: a text alone will do."""
+    guidance_scale: float = 1.0
+    """Of classifier-free guidance in a generation; 1: none."""
+    clips_at_once: int = 8
+    """Clips that are made or read together where nobody asks for another number."""
 
     @classmethod
     @abstractmethod
@@ -84,6 +108,37 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def from_pretrained(cls, path: Path) -> Backbone:
         """The backbone that was saved in a folder. Raises InputError where there is none, or another one."""
+
+    def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write configuration and weights, without adapters, into an existing folder, for `from_pretrained`."""
+        from phys4d.backbones.storage import save_backbone
+
+        save_backbone(self, folder, dtype=dtype)
+
+    def describe(self) -> str:
+        """What this is, in a few words."""
+        return self.name
+
+    @property
+    def window(self) -> dict[str, Any] | None:
+        """What `work_at` was told: size, frames, fps; None where it is part of the network."""
+        return None
+
+    def work_at(self, size: tuple[int, int], frames: int, fps: float) -> None:
+        """Make and read windows of `frames` frames of this size [px] and rate from now on, where it can choose.
+
+        Raises InputError, naming the nearest, for what it cannot make.
+        """
+        self.check(frames, size)
+
+    def use_encodings(self, folder: Path) -> None:
+        """Take what VAE and text encoder say from a store where it is there. Raises InputError for one that is not
+        this backbone's, and where there is no VAE."""
+        raise InputError(f"{self.name} has no VAE whose encodings could be stored")
+
+    def writing_encodings(self, folder: Path) -> AbstractContextManager[None]:
+        """Store what is encoded as long as this lasts. Raises InputError as `use_encodings` does."""
+        raise InputError(f"{self.name} has no VAE whose encodings could be stored")
 
     @abstractmethod
     def encode(self, video: Float[Tensor, "B T H W 3"]) -> Float[Tensor, "B C t h w"]:
@@ -99,7 +154,37 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def condition(self, context: Float[Tensor, "B k H W 3"], prompts: Sequence[str], frames: int) -> Condition:
-        """The first k frames and the prompts as the condition of a clip of `frames` frames."""
+        """The first k frames and the prompts as the condition of a clip of `frames` frames.
+
+        Raises InputError, naming the nearest, for a k that cannot be.
+        """
+
+    def unprompted(self, condition: Condition) -> Condition:
+        """The same first frames with an empty prompt, for classifier-free guidance."""
+        return dataclasses.replace(condition, text=self.encode_text([""] * len(condition.known)))
+
+    def valid_context(self, count: int) -> int:
+        """The least number of first frames that it can be given which shows `count` frames or more."""
+        return max(count, self.least_context)
+
+    def check_context(self, count: int, frames: int) -> None:
+        """Raise InputError, naming the nearest, for first frames of which a clip of `frames` cannot be made."""
+        valid = [k for k in range(self.least_context, frames) if self.valid_context(k) == k]
+        if count in valid:
+            return
+        below, above = [k for k in valid if k < count][-1:], [k for k in valid if k > count][:1]
+        raise InputError(
+            f"{self.name} makes a window of {frames} frames out of {_listed(valid)} first frames, not {count}; "
+            f"give {' or '.join(str(k) for k in below + above)}"
+        )
+
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> Float[Tensor, "C t h w"]:
+        """Noise of one clip's latents, on the CPU."""
+        return torch.randn(*shape, generator=generator)
+
+    def unpadded(self, latents: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C u h w"]:
+        """Latents without those that stand for no frame but fill the network's patches."""
+        return latents
 
     @abstractmethod
     def forward(
@@ -173,6 +258,15 @@ class Backbone(nn.Module, ABC):
                 f"{self.name} needs a height and width of multiples of {self.spatial_multiple}, not "
                 f"{size[0]}x{size[1]}; the nearest is {best[0]}x{best[1]}"
             )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """A few numbers in words: 1 to 16; 1, 5, 9, ..., 29; 1 or 5."""
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    if len(numbers) > 4:
+        return f"{', '.join(str(n) for n in numbers[:3])}, ..., {numbers[-1]}"
+    return " or ".join(str(n) for n in numbers)
 
 
 def per_clip(value: Float[Tensor, "B"]) -> Float[Tensor, "B 1 1 1 1"]:

@@ -105,8 +105,7 @@ class Nano(Backbone):
 
     def condition(self, context: Float[Tensor, "B k H W 3"], prompts: Sequence[str], frames: int) -> Condition:
         count = context.shape[1]
-        if not 1 <= count < frames:
-            raise InputError(f"nano continues 1 to {frames - 1} first frames, not {count}")
+        self.check_context(count, frames)
         last = context[:, -1:].expand(-1, frames - count, -1, -1, -1)
         known = torch.arange(frames, device=context.device) < count
         return Condition(

@@ -22,8 +22,9 @@ def train(
     stage: Annotated[tyro.conf.Positional[str], arg(metavar="base|pretrain|finetune|reinforce")],
     /,
     *,
-    out: Annotated[Path, arg(metavar="RUN")],
-    data: Paths,
+    out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None,
+    data: Paths = (),
+    encoded: Annotated[Path | None, arg(metavar="STORE", help_behavior_hint="")] = None,
     recipe: Annotated[str, arg(metavar="NAME")] = "nano",
     init: Annotated[str, arg(metavar="MODEL", help_behavior_hint="(default: the recipe's own)")] = "",
     held_out: Paths = (),
@@ -38,13 +39,15 @@ def train(
             truth), reinforce (4D Chamfer reward).
         out: folder of the run.
         data: data sets; for pretrain also videos.
-        recipe: settings to start from (nano, debug).
+        encoded: what `phys4d encode` made of the data, so that neither VAE nor text encoder is needed.
+        recipe: settings to start from (nano, debug, wan, cogvideox, opensora).
         init: model to start from: a name or a folder.
         held_out: data sets that are only validated on; otherwise some scenes of --data are kept apart.
         set_: change settings, e.g. --set steps=100 lr=1e-4.
         resume: go on from the last checkpoint; exits at once where the run is finished. A run at a constant rate
             may be given more steps.
-        dry_run: build everything and take the loss of one batch, without training.
+        dry_run: build everything and take the loss of one batch, without training; without --data, tell what a
+            step of a large model costs, and read no weights.
     """
     from phys4d.recipes import recipes
     from phys4d.training.config import override
@@ -55,16 +58,51 @@ def train(
         raise InputError(unknown_name("stage", stage, STAGES))
     chosen = recipes[recipe]()
     config = override(chosen.settings(stage), set_)
+    if dry_run and not data:
+        for devices in (1, 8):
+            print("\n".join(chosen.estimate(stage, config, init or None, devices).lines(devices)))
+        return
+    if not data or out is None:
+        unsaid = "--out RUN" if data else "--data PATH ..."
+        raise InputError(f"missing: {unsaid}\n`phys4d train --help` shows what there is.")
+    model = chosen.model(stage, init or None)
+    if chosen.windows:
+        print(f"model: {model.describe()}")
+    if encoded is not None:
+        model.backbone.use_encodings(encoded)
     run_training(
         stage,
         config,
-        chosen.model(stage, init or None),
+        model,
         data,
         out,
         held_out=held_out,
         resume=resume,
         dry_run=dry_run,
     )
+
+
+@command
+def encode(
+    *,
+    model: Model,
+    data: Paths,
+    out: Annotated[Path, arg(metavar="STORE")],
+) -> None:
+    """Store what a model's VAE and text encoder say of data, so that training needs neither.
+
+    An unfinished store is continued.
+
+    Args:
+        model: a folder of a diffusers pipeline or of a model on one, or its name on the hub.
+        data: data sets.
+        out: folder of the store, for `train --encoded`.
+    """
+    from phys4d.model import WorldModel
+    from phys4d.training.encode import encode_data
+
+    count = encode_data(WorldModel.from_pretrained(model), data, out)
+    print(f"{out}: {count} clips")
 
 
 @command

@@ -6,12 +6,20 @@ times slower on CPUs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """No autocast for as long as this lasts; where there is no storage there is none to begin with."""
+    if device.type == "meta":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class Cells(nn.Module):

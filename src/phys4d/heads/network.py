@@ -7,23 +7,26 @@ coarse levels alone, so that the rest can be done a few frames at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from phys4d.backbones.layers import TimeEmbedding
 from phys4d.errors import InputError
-from phys4d.heads.layers import Block, Cells, Match, Pair, shifted
+from phys4d.heads.layers import Block, Cells, Match, Pair, full_precision, shifted
 from phys4d.heads.output import HeadOutput
 
 CELL = 8
 """Edge of a cell, the coarsest level of the decoder [px]."""
 MULTIPLE = 16
 """Heights and widths must be multiples of this [px]."""
+FINE_PIXELS = 1 << 22
+"""The finest levels do so many pixels at a time: they are what fills the memory with long clips."""
 CONFIDENCE_LIMIT = 4.0
 MAPS = ("u", "v", "delta", "log_depth", "depth_confidence", "motion_confidence", "visibility", "sky", "share")
 """What the last layer writes. share: how far a pixel follows the backbone's own motion."""
@@ -154,7 +157,8 @@ class Heads(nn.Module):
     ) -> HeadOutput:
         """Read a clip of `frames` frames of `size` (height, width) [px] at diffusion time t.
 
-        chunk: do the fine levels so many frames at a time, with the same result in less memory.
+        chunk: do the fine levels so many frames at a time, with the same result in less memory; where it is less
+        than the clip, a backward pass computes again what it needs instead of keeping it.
         Raises InputError for features, latents, frames or a size that do not fit.
         """
         self._check(features, latents, frames, size)
@@ -169,22 +173,30 @@ class Heads(nn.Module):
             x = x + self.latent_cells(latents.permute(0, 2, 3, 4, 1), grid)
         else:
             x = x + self.pairs[2](skips[2], shifted(skips[2], frames, 1))
+        # Long clips of large frames fill the memory with what the backward pass needs: that is computed again.
+        thrifty = chunk is not None and chunk < len(x) and torch.is_grad_enabled()
         for block in self.at_eighth:
-            x = block(x, frames)
+            x = _again(block, x, frames) if thrifty else block(x, frames)
         x = _doubled(self.to_quarter(x))
         if skips is not None:
             x = x + self.pairs[1](skips[1], shifted(skips[1], frames, 1)) + self.match(skips[1], frames)
         for block in self.at_quarter:
-            x = block(x, frames)
+            x = _again(block, x, frames) if thrifty else block(x, frames)
         fine = [x] if skips is None else [x, skips[0], shifted(skips[0], frames, 1)]
-        maps = torch.cat([self._fine(*part) for part in zip(*(p.split(chunk or len(x)) for p in fine))])
+        parts = zip(*(p.split(chunk or len(x)) for p in fine))
+        maps = torch.cat([_again(self._fine, *part) if thrifty else self._fine(*part) for part in parts])
         if self.flow_span:
             own = _own_motion(features[-1], self.flow_span, frames, size)
             share = torch.sigmoid(maps[:, MAPS.index("share") :])
             maps = torch.cat([maps[:, :2] + share * own, maps[:, 2:]], dim=1)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             cameras = self.camera(x, frames)
         return _output(maps.unflatten(0, (-1, frames)), *cameras)
+
+    @staticmethod
+    def chunk_of(size: tuple[int, int]) -> int:
+        """Frames that the fine levels should do at a time."""
+        return max(1, FINE_PIXELS // (size[0] * size[1]))
 
     def _skips(self, latents: Tensor, time: Tensor, frames: int) -> list[Tensor]:
         """The encoder's levels, each channel scaled by how far the noise level lets it be trusted."""
@@ -198,7 +210,7 @@ class Heads(nn.Module):
         if here is not None:
             x = x + self.pairs[0](here, after)
         x = self.at_half(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return F.pixel_shuffle(self.last(F.silu(x.float())), 2)
 
     def _check(self, features: list[Tensor], latents: Tensor, frames: int, size: tuple[int, int]) -> None:
@@ -217,6 +229,11 @@ class Heads(nn.Module):
             raise InputError(
                 f"these heads read latents of {wanted} channels{extent}, not {tuple(latents.shape[1:])}"
             )
+
+
+def _again(run: Callable[..., Tensor], *values: Any) -> Tensor:
+    """`run`, whose inside is computed again for the backward pass."""
+    return checkpoint(run, *values, use_reentrant=False, preserve_rng_state=False)
 
 
 def _doubled(x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C 2h 2w"]:

@@ -111,10 +111,13 @@ class FinetuneStage:
         self.best = ("abs_rel", "lower") if self.physics else ("change_iou_end", "higher")
         # Before the heads, whose random start would otherwise make it another one than the control's.
         model.backbone.requires_grad_(config.tuned == "full")
+        if config.tuned == "full":
+            # The weights are no longer those of the model that it began as.
+            model.base = None
         if config.tuned == "adapter":
             name = "finetune" if self.physics else "control"
             adapters.add_adapter(model.backbone, free_name(model, name), rank=config.rank, alpha=config.alpha)
-        if self.physics and model.heads is None:
+        if self.physics and (model.heads is None or model.fresh_heads):
             model.with_heads(width=config.head_width)
         if model.heads is not None:
             model.heads.requires_grad_(self.physics)

@@ -41,16 +41,22 @@ def stage_batches(
 
 
 def generate_from(
-    model: WorldModel, worlds: Sequence[World4D], steps: int | None = None, *, seed: int = 0, batch: int = 8
+    model: WorldModel,
+    worlds: Sequence[World4D],
+    steps: int | None = None,
+    *,
+    seed: int = 0,
+    batch: int | None = None,
 ) -> list[World4D]:
-    """Worlds generated from the first `context_frames` frames and the prompts of others.
+    """Worlds generated from the first `context_frames` frames, or the next more that will do, and the prompts of
+    others.
 
     steps: of the sampler; default, the backbone's own.
     """
     contexts, prompts, metas = [], [], []
     for world in worlds:
         assert world.rgb is not None
-        contexts.append(world.rgb[: int(world.meta.get("context_frames") or 1)])
+        contexts.append(world.rgb[: model.backbone.valid_context(int(world.meta.get("context_frames") or 1))])
         prompts.append(str(world.meta.get("prompt") or ""))
         metas.append({k: world.meta[k] for k in ("scene", "scene_id", "category") if k in world.meta})
     seeds = [seed + i for i in range(len(worlds))]
@@ -61,13 +67,14 @@ def generate_from(
 
 
 def relift(
-    model: WorldModel, worlds: Sequence[World4D], *, captions: bool = False, batch: int = 8
+    model: WorldModel, worlds: Sequence[World4D], *, captions: bool = False, batch: int | None = None
 ) -> list[World4D]:
     """What a model's heads see in the RGB of worlds of one length.
 
     captions: tell it those of the worlds; a judge of generated worlds is told nothing of their conditions.
     """
     found: list[World4D] = []
+    batch = batch or model.backbone.clips_at_once
     for i in range(0, len(worlds), batch):
         some = worlds[i : i + batch]
         rgb = [w.rgb for w in some if w.rgb is not None]
@@ -127,7 +134,7 @@ def generation_measures(model: WorldModel, worlds: Sequence[World4D]) -> dict[st
     silent = WorldModel(model.backbone)
     made = generate_from(silent, worlds)
     fake, true = (_colours(some) for some in (made, worlds))
-    given = [int(w.meta.get("context_frames") or 1) for w in worlds]
+    given = [int(w.meta.get("context_frames") or 1) for w in made]
     anchor = torch.stack([clip[k - 1] for clip, k in zip(true, given)])
     frames = true.shape[1]
     free = torch.stack([torch.arange(frames) >= k for k in given])

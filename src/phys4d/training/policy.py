@@ -18,7 +18,7 @@ from torch import Tensor
 
 from phys4d.backbones import Backbone, adapters
 from phys4d.backbones.backbone import per_clip
-from phys4d.sampling import Rollout, free_mean, replay
+from phys4d.sampling import Rollout, free_mean, guided_prediction, replay
 
 OBJECTIVES = ("kl_mask", "clip", "awm")
 
@@ -52,7 +52,7 @@ def policy_loss(
     total = torch.zeros((), device=sample.advantage.device)
     told = {"masked": 0.0, "moved": 0.0, "from_reference": 0.0}
     for step in made.steps:
-        again = replay(backbone, step, made.condition)
+        again = replay(backbone, step, made.condition, guidance=made.guidance)
         ratio = (again.log_prob - step.log_prob).exp()
         moved = free_mean((again.mu.detach() - step.mu).square(), free) / (2 * step.s**2)
         if objective == "clip":
@@ -61,7 +61,7 @@ def policy_loss(
             cut = (moved > kl_limit) & (sample.advantage * (ratio - 1) > 0)
             gain = torch.where(cut, 0.0, sample.advantage * ratio)
         with adapters.without(backbone, adapter), torch.no_grad():
-            reference = backbone.predict(step.x, step.t, made.condition)
+            reference = guided_prediction(backbone, step.x, step.t, made.condition, made.guidance)
         # The backbone's own weight turns its prediction's error into that of v.
         away = (free_mean((again.prediction - reference).square(), free) * backbone.loss_weight(step.t)).mean()
         total = total - step.weight * gain.mean() + beta * away

@@ -85,7 +85,7 @@ class PretrainStage:
         held_out: Sequence[World4D],
     ) -> None:
         check_short(model.backbone, config.short_frames)
-        if model.heads is None:
+        if model.heads is None or model.fresh_heads:
             model.with_heads(width=config.head_width)
         assert model.heads is not None
         model.backbone.requires_grad_(False).eval()

@@ -43,6 +43,7 @@ from phys4d.training.guards import Guarded, parted
 from phys4d.training.measures import stage_batches
 from phys4d.training.placement import place, sharded
 from phys4d.training.policy import OBJECTIVES, Sample, matching_loss, policy_loss
+from phys4d.training.ranks import own_device
 from phys4d.training.rollouts import Rollouts
 from phys4d.training.scenes import RewardScenes
 from phys4d.training.state import History
@@ -54,15 +55,15 @@ class ReinforceConfig(TrainConfig):
     """Settings of stage 3, beside those of every stage.
 
     batch_size: rollouts of a scene (G). accumulate: scenes of a batch, of every process. updates: optimizer steps
-    on each batch of rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". sampling_steps,
-    window, eta: of the rollouts; kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to
-    stage 2; anchor_share: see above; anchor_clips: simulated clips beside each scene's rollouts, on which the
-    policy's own heads train too; moving_weight: of the anchor, see the base stage. permute: deal the rewards anew
-    within each group, the control that learns from the anchor alone. rank, alpha: of the adapter. most_worse:
-    share by which overlap or sharpness may fall, while the reward rises, until the run stops. drop: leave out
-    scenes on which the lifter cannot tell the truth from its first frame held still; without it a lifter that
-    learned nothing will do. fresh: processes that simulate new scenes of the data's rows meanwhile; 0: scenes are
-    read from the data.
+    on each batch of rollouts. reward: see `reward_of`. objective: "kl_mask", "clip" or "awm". guidance: scale of
+    classifier-free guidance, in rollouts and replay alike; 1: none. sampling_steps, window, eta: of the rollouts;
+    kl_limit: tau of kl_mask; clip: of the ratio. beta: weight of the distance to stage 2; anchor_share: see above;
+    anchor_clips: simulated clips beside each scene's rollouts, on which the policy's own heads train too;
+    moving_weight: of the anchor, see the base stage. permute: deal the rewards anew within each group, the control
+    that learns from the anchor alone. rank, alpha: of the adapter. most_worse: share by which overlap or sharpness
+    may fall, while the reward rises, until the run stops. drop: leave out scenes on which the lifter cannot tell
+    the truth from its first frame held still; without it a lifter that learned nothing will do. fresh: processes
+    that simulate new scenes of the data's rows meanwhile; 0: scenes are read from the data.
     """
 
     batch_size: int = 8
@@ -70,6 +71,7 @@ class ReinforceConfig(TrainConfig):
     updates: int = 4
     reward: str = "chamfer"
     objective: str = "kl_mask"
+    guidance: float = 1.0
     sampling_steps: int = 6
     window: int = 2
     eta: float = 0.8
@@ -119,7 +121,9 @@ class ReinforceStage:
             raise InputError(
                 "stage 3 needs a model with heads, to see what its rollouts do: run `train finetune` first"
             )
-        self.lifter = copy.deepcopy(model).requires_grad_(False).eval()
+        # The whole model as it came, frozen: its backbone is the policy's with the new adapter off, which is all
+        # that will change of it.
+        self.lifter = WorldModel(model.backbone, copy.deepcopy(model.heads).requires_grad_(False).eval())
         self.adapter = free_name(model, self.name)
         adapters.add_adapter(model.backbone, self.adapter, rank=config.rank, alpha=config.alpha)
         model.heads.requires_grad_(True)
@@ -128,7 +132,7 @@ class ReinforceStage:
         self.trained: nn.Module = model.eval()
         self.stride = config.updates
         place(model, config)
-        place(self.lifter, config)
+        self.lifter.to(own_device())
         score = reward_of(config.reward)
         self.rollouts = Rollouts(model, config, self.lift, score)
         scenes = [prepare_scene(world, self.lift) for world in held_out]
@@ -147,7 +151,8 @@ class ReinforceStage:
 
     def lift(self, rgb: np.ndarray, fps: float = 12.0) -> list[World4D]:
         """Videos (N,T,H,W,3) as worlds, through the frozen lifter, which is told nothing but the pixels."""
-        return self.lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
+        with adapters.without(self.model.backbone, self.adapter):
+            return self.lifter.read_worlds(list(rgb), [""] * len(rgb), fps, [{} for _ in rgb])
 
     def batches(self, start: int) -> Iterator[tuple[Sample, dict[str, Any]]]:
         """Each batch of rollouts `updates` times, scene by scene, with fresh anchor clips beside it."""

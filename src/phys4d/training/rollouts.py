@@ -15,7 +15,7 @@ import torch
 from phys4d.backbones import Condition
 from phys4d.model import WorldModel
 from phys4d.rewards import Reward, RewardScene, advantages
-from phys4d.sampling import Rollout, draw_window, rollout, sample
+from phys4d.sampling import Guidance, Rollout, draw_window, rollout, sample
 from phys4d.training.loop import autocast
 from phys4d.training.policy import Sample, match_error
 from phys4d.training.ranks import from_all, rank_and_size
@@ -65,11 +65,24 @@ class Rollouts:
         """G generations of one scene: with a noisy window, or for "awm" by the ODE."""
         config, backbone = self.config, self.model.backbone
         steps, group = config.sampling_steps, config.batch_size
+        guidance = None
+        if config.guidance != 1:
+            guidance = Guidance(config.guidance, backbone.unprompted(condition))
         if config.objective == "awm":
-            repeated = condition.repeat(group)
-            return Rollout(sample(backbone, repeated, steps=steps, seed=seed), (), repeated, None)
+            repeated, guided = condition.repeat(group), guidance and guidance.repeat(group)
+            latents = sample(backbone, repeated, steps=steps, seed=seed, guidance=guided)
+            return Rollout(latents, (), repeated, guided)
         window = draw_window(steps, config.window, config.seed + batch)
-        return rollout(backbone, condition, steps=steps, window=window, eta=config.eta, seed=seed, group=group)
+        return rollout(
+            backbone,
+            condition,
+            steps=steps,
+            window=window,
+            eta=config.eta,
+            seed=seed,
+            group=group,
+            guidance=guidance,
+        )
 
     def condition(self, truth: World4D) -> Condition:
         """First frames and caption of one scene."""

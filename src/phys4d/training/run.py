@@ -93,6 +93,7 @@ def train(
             worlds, apart = split(sets, validation, config.validation_worlds)
             check(model.backbone, stage, config.fields, worlds, apart)
             held = [apart.read(i, config.fields) for i in range(len(apart))]
+            model.backbone.work_at(held[0].size, held[0].frames, held[0].fps)
             torch.manual_seed(config.seed)
             made = kind(model, config, [worlds], held)
             made.batches(0)  # too little data should be said now, not after the first validation
