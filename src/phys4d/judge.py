@@ -101,6 +101,7 @@ def evaluate_rival(
     """
     if rival not in RIVALS:
         raise InputError(unknown_name("baseline", rival, RIVALS))
+    _check_counts(workers=workers)
     asked = {"rival": rival, "data": str(data), "lifter": lifter, "limit": limit, "seed": seed}
     if (there := _finished(out, asked)) is not None:
         return there

@@ -85,15 +85,18 @@ class Comparison:
         tested = [d for d in self.differences.values() if math.isfinite(d.p)]
         if not tested:
             return "one scene says nothing of chance: no difference is tested"
-        beyond, hold = [d for d in tested if d.beyond], [d.name for d in tested if d.holds]
-        return (
-            f"{len(tested)} metrics compared: {len(beyond)} beyond their 95 % intervals, where chance alone would "
-            f"put about {(1 - CONFIDENCE) * len(tested):.1f};\n"
-            f"after Holm's correction for {len(tested)} comparisons {len(hold)} hold{': ' if hold else ''}"
-            f"{', '.join(hold)}"
-        )
+        return chance_text(len(tested), sum(d.beyond for d in tested), [d.name for d in tested if d.holds])
 
     __str__ = table
+
+
+def chance_text(tested: int, beyond: int, hold: Sequence[str]) -> str:
+    """How many of so many differences are beyond their intervals, how many chance puts there, and which hold."""
+    return (
+        f"{tested} metrics compared: {beyond} beyond their 95 % intervals, where chance alone would "
+        f"put about {(1 - CONFIDENCE) * tested:.1f};\n"
+        f"after Holm's correction for {tested} comparisons {len(hold)} hold{': ' if hold else ''}{', '.join(hold)}"
+    )
 
 
 def compare(report_a: Report, report_b: Report, *, seed: int = 0) -> Comparison:

@@ -54,7 +54,7 @@ def evaluate_ladder(
     data, for a lifter without heads, and where `out` holds something else.
     """
     known_rows = recipes[recipe]().scenes
-    found, others = read_runs(runs, apart=[out])
+    found, others = read_runs(runs, apart=[out, data])
     if taken := sorted({run.rung for run in found} & set(RIVALS)):
         raise InputError(f"{runs}: no rung can be called {taken[0]}, as that is judged beside them; rename it")
     _check_place(out)

@@ -62,7 +62,8 @@ def entries(ledger: Path) -> list[dict[str, Any]]:
 def entry(run: Run, judged: dict[str, Any], report: Report, metrics: Iterable[str]) -> dict[str, Any]:
     """The line of a run and a judging; `id` is the same for the same run judged the same way."""
     code = {"phys4d": report.protocol["versions"].get("phys4d")}
-    identity = json.dumps([run.rung, run.seed, run.weights, judged, code], sort_keys=True)
+    worlds = report.protocol["worlds"]  # Fewer than were asked for, where some are damaged.
+    identity = json.dumps([run.rung, run.seed, run.weights, judged, code, worlds], sort_keys=True)
     record = run.record
     return {
         "ledger": VERSION,
@@ -82,7 +83,7 @@ def entry(run: Run, judged: dict[str, Any], report: Report, metrics: Iterable[st
         "judged": judged,
         "code": checkout(),
         "versions": report.protocol["versions"],
-        "worlds": report.protocol["worlds"],
+        "worlds": worlds,
         "scenes": report.protocol["scenes"],
         "metrics": {
             name: {key: _plain(report.metrics[name][key]) for key in ("value", "lo", "hi")}
@@ -102,7 +103,8 @@ def compute_of(run: Run) -> dict[str, float | int | None]:
     seconds = None
     if run.log is not None:
         lines = run.log.read_text(encoding="utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if row.get("kind") == "train"]
+        rows = [json.loads(line) for line in lines if line.endswith("}")]  # A killed run may end within a line.
+        rows = [row for row in rows if row.get("kind") == "train"]
         steps = rows[-1]["step"] if rows else steps
         ends = [0, *(row["step"] for row in rows)]
         batch = int(settings.get("batch_size") or 0) * int(settings.get("accumulate") or 1)

@@ -46,6 +46,7 @@ def markdown(results: Results) -> str:
         rows = tables.one_pair(whole, other, final)
         if len(rows) > 1:
             lines += [f"## {final} against {other}", "", *_markdown(rows), ""]
+            lines += [f"{tables.chance(whole, other, final)}.", ""]
     lines += ["## Rung by rung", "", CHANGES, "", *_markdown(tables.changes(whole, HEADLINES)), ""]
     if len(tables.beaten(results)[0]) > 1:
         lines += [f"## Where {final} beats what foretells nothing", "", *_markdown(tables.beaten(results)), ""]

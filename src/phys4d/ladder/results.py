@@ -37,10 +37,10 @@ class Group:
     """Some of the worlds. kind: "all", "rows" or "category".
 
     metrics: rung or rival -> metric -> {value, lo, hi, coverage, unit, better} and, of several seeds, std.
-    differences: {first, second, metric, change, lo, hi, relative, beyond, verdict, p, p_adjusted, seeds_better,
-    seed_pairs}, the change being second - first with its interval over scenes, relative its share of first;
-    verdict is "better", "worse" (the second) or "none shown"; seeds_better of seed_pairs pairs of a seed of the
-    second and one of the first put the second ahead.
+    differences: {first, second, metric, change, lo, hi, relative, beyond, verdict, p, p_adjusted, holds,
+    seeds_better, seed_pairs}, the change being second - first with its interval over scenes, relative its share of
+    first; verdict is "better", "worse" (the second) or "none shown"; p, p_adjusted and holds as in `Difference`;
+    seeds_better of seed_pairs pairs of a seed of the second and one of the first put the second ahead.
     """
 
     name: str
@@ -178,7 +178,7 @@ def _differences(first: str, second: str, a: Report, b: Report, seed: int) -> li
         row = {
             "first": first, "second": second, "metric": name, "change": d.change.value, "lo": d.change.lo,
             "hi": d.change.hi, "relative": d.relative, "beyond": d.beyond, "verdict": verdict, "p": d.p,
-            "p_adjusted": d.p_adjusted, "seeds_better": sum(ahead), "seed_pairs": len(ahead),
+            "p_adjusted": d.p_adjusted, "holds": d.holds, "seeds_better": sum(ahead), "seed_pairs": len(ahead),
         }  # fmt: skip
         found.append(row)
     return found

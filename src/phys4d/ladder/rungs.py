@@ -72,8 +72,9 @@ class Run:
         if not made_by or not self.record:
             return None
         stage, settings = self.record.get("stage"), self.record.get("settings") or {}
-        if any(stage == kind and settings.items() >= wanted.items() for kind, wanted in made_by):
-            return None
+        for kind, wanted in made_by:
+            if stage == kind and all(settings.get(key, value) == value for key, value in wanted.items()):
+                return None
         told = {key: settings[key] for _, wanted in made_by for key in wanted if key in settings}
         words = ", ".join([f"stage {stage}", *(f"{key}={value}" for key, value in told.items())])
         return f"{self.name} is called {self.rung}, and was trained otherwise: {words}"

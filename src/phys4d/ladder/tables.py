@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from phys4d.evaluation.comparison import chance_text
 from phys4d.evaluation.report import MARKS
 from phys4d.evaluation.tables import number_text, ranged, row_text
 from phys4d.ladder.results import COMMON, MOVING, MUST_BEAT, Group, Results
@@ -73,6 +74,15 @@ def one_pair(group: Group, first: str, second: str) -> Rows:
             ]
         )
     return rows
+
+
+def chance(group: Group, first: str, second: str) -> str:
+    """How much of a comparison chance alone could have made."""
+    tested = [
+        d for d in group.differences if (d["first"], d["second"]) == (first, second) and math.isfinite(d["p"])
+    ]
+    hold = [d["metric"] for d in tested if d["holds"]]
+    return chance_text(len(tested), sum(d["beyond"] for d in tested), hold).replace("\n", " ")
 
 
 def beaten(results: Results) -> Rows:
