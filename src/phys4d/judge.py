@@ -110,13 +110,14 @@ def evaluate_rival(
     check_fit(reader, worlds, "lift")
 
     def made(some: list[World4D], run: int, place: int) -> list[World4D]:
-        return relift(reader, [_rival(rival, world, seed) for world in some])
+        return relift(reader, [rival_world(rival, world, seed=seed) for world in some])
 
     items = _made_items(worlds, made, 1, f"judging {rival}")
     return _saved(evaluate_items(items, seed=seed, skip=True, workers=workers, baselines=False), out, asked)
 
 
-def _rival(rival: str, world: World4D, seed: int) -> World4D:
+def rival_world(rival: str, world: World4D, *, seed: int = 0) -> World4D:
+    """One of RIVALS beside a reference, as if it had been generated from the reference's first frames."""
     if rival == "truth":
         return dataclasses.replace(world, meta={**world.meta, "mode": "generate"})
     return baselines_of.make(rival, world, context=int(world.meta.get("context_frames") or 1), seed=seed)

@@ -139,6 +139,18 @@ def test_weights_that_changed_are_judged_anew_and_other_runs_are_not(
     assert len(entries(out / "ledger.jsonl")) == 6
 
 
+def test_one_model_as_two_seeds_is_said(climbed, runs, data, lifter, tmp_path, monkeypatch):
+    ladder = tmp_path / "ladder.json"
+    model = str(runs / "base-1")
+    ladder.write_text(json.dumps({"base": [model, model], "finetune": str(runs / "finetune-1")}))
+    out = tmp_path / "R"
+    shutil.copytree(climbed, out)
+    assert main(words(ladder, data, lifter, out)) == 0
+    results = Results.load(out)
+    assert "seeds 1, 2 of base are the same model" in results.notes
+    assert results.judgings["common"].groups[0].metrics["base"]["psnr"]["std"] == 0
+
+
 def test_a_baseline_that_the_data_cannot_give_is_left_out_and_said(
     runs, data, lifter, climbed, tmp_path, monkeypatch
 ):

@@ -43,6 +43,7 @@ def test_the_same_run_judged_the_same_way_is_entered_once(tmp_path, run, report)
     assert enter(path, run, report)
     before = path.read_bytes()
     assert not enter(path, run, report)
+    assert not enter(path, run, report, data="RENAMED")
     assert path.read_bytes() == before
     changed = [{"by": "own heads"}, {"limit": 4}, {"worlds": "abd"}, {"steps": 2}]
     assert all(enter(path, run, report, **change) for change in changed)

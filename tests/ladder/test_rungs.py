@@ -60,13 +60,17 @@ def test_a_run_or_a_model_folder_alone(place):
         assert run.log == runs / "control-4" / "log.jsonl"
 
 
-def test_a_file_names_rungs_and_models(place, tmp_path):
+def test_a_file_names_rungs_and_models(place, tmp_path, monkeypatch):
     place("a", "b")
+    # A log that happens to lie here is not that of a model that ships.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.jsonl").write_text("{}")
     (tmp_path / "ladder.json").write_text(json.dumps({"mine": ["runs/a", "runs/b/final"], "base": "nano-base"}))
     runs, _ = read_runs(tmp_path / "ladder.json")
     assert [(run.rung, run.seed, run.name) for run in runs] == [
         ("base", 0, "nano-base"), ("mine", 1, "a"), ("mine", 2, "b"),
     ]  # fmt: skip
+    assert [run.log for run in runs] == [None, tmp_path / "runs/a/log.jsonl", tmp_path / "runs/b/log.jsonl"]
     # The two are copies, so their weights are the same; the base's are not.
     assert runs[1].weights == runs[2].weights != runs[0].weights
     assert runs[0].record["stage"] == "base"

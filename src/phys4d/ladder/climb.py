@@ -17,7 +17,7 @@ from phys4d.data.shards import WorldDataset
 from phys4d.errors import InputError, MissingFieldError
 from phys4d.evaluation import Report
 from phys4d.judge import check_fit, chosen_worlds, evaluate_model, evaluate_rival
-from phys4d.ladder.ledger import LEDGER, compute_of, enter, entries
+from phys4d.ladder.ledger import LEDGER, compute_of, decisive, enter, entries
 from phys4d.ladder.results import COMMON, FILE, HEADLINES, OWN, Results, judging_of
 from phys4d.ladder.rungs import Run, final_of, in_order, read_runs, title_of, weights_of
 from phys4d.model import WorldModel
@@ -63,7 +63,7 @@ def evaluate_ladder(
     if others:
         say(f"{runs}: {', '.join(others)} hold no run and are left out")
     judged = {
-        "data": data.name, "worlds": _fingerprint(worlds), "limit": limit, "steps": steps, "seed": seed,
+        "data": data.resolve().name, "worlds": _fingerprint(worlds), "limit": limit, "steps": steps, "seed": seed,
     }  # fmt: skip
     common = {"by": lifter_name(lifter), "weights": weights_of(find_model(lifter)), **judged}
     own = {"by": "own heads", **judged}
@@ -82,7 +82,7 @@ def evaluate_ladder(
             report = _report(out / REPORTS / _folder(how) / f"{run.name}-{run.weights}", make)
             reports[kind].setdefault(run.rung, []).append(report)
             enter(out / LEDGER, run, how, report, HEADLINES)
-    rivals, notes = {}, [doubt for run in found if (doubt := run.doubt())]
+    rivals, notes = {}, [doubt for run in found if (doubt := run.doubt())] + _twins(found)
     for name in RIVALS:
         try:
             rivals[name] = _report(
@@ -174,6 +174,15 @@ def _rungs(runs: list[Run]) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
+def _twins(runs: list[Run]) -> list[str]:
+    """Seeds of one rung that are no two runs."""
+    notes = []
+    for rung, weights in dict.fromkeys((run.rung, run.weights) for run in runs):
+        same = [str(run.seed) for run in runs if (run.rung, run.weights) == (rung, weights)]
+        notes += [f"seeds {', '.join(same)} of {rung} are the same model"] if len(same) > 1 else []
+    return notes
+
+
 def _row_notes(worlds: WorldDataset, known_rows: tuple[str, ...], recipe: str) -> list[str]:
     scenes = {str(scene) for scene in worlds.index.column("scene").to_pylist()}
     if not scenes & set(known_rows):
@@ -185,7 +194,7 @@ def _row_notes(worlds: WorldDataset, known_rows: tuple[str, ...], recipe: str) -
 
 def _folder(judged: dict[str, Any]) -> str:
     """Named by all that decides what a judging finds."""
-    identity = hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:8]
+    identity = hashlib.sha256(json.dumps(decisive(judged), sort_keys=True).encode()).hexdigest()[:8]
     return f"{str(judged['by']).replace(' ', '-')}-{identity}"
 
 

@@ -63,7 +63,7 @@ def entry(run: Run, judged: dict[str, Any], report: Report, metrics: Iterable[st
     """The line of a run and a judging; `id` is the same for the same run judged the same way."""
     code = {"phys4d": report.protocol["versions"].get("phys4d")}
     worlds = report.protocol["worlds"]  # Fewer than were asked for, where some are damaged.
-    identity = json.dumps([run.rung, run.seed, run.weights, judged, code, worlds], sort_keys=True)
+    identity = json.dumps([run.rung, run.seed, run.weights, decisive(judged), code, worlds], sort_keys=True)
     record = run.record
     return {
         "ledger": VERSION,
@@ -91,6 +91,11 @@ def entry(run: Run, judged: dict[str, Any], report: Report, metrics: Iterable[st
             if name in report.metrics
         },
     }
+
+
+def decisive(judged: dict[str, Any]) -> dict[str, Any]:
+    """What of a judging's description decides its numbers: the name of the data's folder does not."""
+    return {key: value for key, value in judged.items() if key != "data"}
 
 
 def compute_of(run: Run) -> dict[str, float | int | None]:

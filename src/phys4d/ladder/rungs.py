@@ -186,7 +186,8 @@ def _run(folder: Path) -> Run:
     name = folder.parent.name if folder.name == "final" else folder.name
     rung, seed = _told(name, record)
     log = home.parent / "log.jsonl"
-    return Run(rung, seed, name, str(home), record, log if log.is_file() else None, weights_of(model))
+    known = home.name == "final" and log.is_file()
+    return Run(rung, seed, name, str(home), record, log if known else None, weights_of(model))
 
 
 def _told(name: str, record: dict[str, Any]) -> tuple[str, int]:
