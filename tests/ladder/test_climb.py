@@ -80,6 +80,8 @@ def test_every_run_is_judged_by_the_lifter_and_by_its_own_heads(climbed):
     assert common.metrics["truth"]["psnr"]["value"] == 100
     assert common.metrics["truth"]["abs_rel"]["value"] > 0
     assert common.metrics["static"]["mask_iou"]["value"] == 0
+    # An untrained lifter, of which it is told.
+    assert any(note.startswith("seen by the lifter, the truth itself is not shown") for note in results.notes)
     assert [group.name for group in results.judgings["common"].groups[1:3]] == [
         "rows that training knew, held-out seeds", "held-out rows",
     ]  # fmt: skip

@@ -54,7 +54,8 @@ def results():
         "final": [planted(-0.5, seed=seed) for seed in (4, 5, 6)],
         "mine": [planted(seed=1)],
     }
-    return results_of(reports, {"static": planted(0.2, seed=7), "constant_velocity": planted(-0.9, seed=8)})
+    rivals = {"static": planted(0.2, seed=7), "constant_velocity": planted(-0.9, seed=8), "truth": planted(-0.95)}
+    return results_of(reports, rivals)
 
 
 @pytest.fixture(scope="module")
@@ -171,11 +172,17 @@ def test_where_the_final_rung_beats_what_foretells_nothing(results):
     assert rows[0][column].startswith("loses +")
 
 
+def test_how_much_there_is_to_gain_is_told(results):
+    group = results.judgings["common"].groups[0]
+    assert change_of(group, "base", "truth", "chamfer_dynamic")["change"] == pytest.approx(-0.95, abs=0.1)
+
+
 def test_tables_say_how_many_seeds_there_are(results):
     header, *rows = standings(results, results.judgings["common"].groups[0], HEADLINES)
     assert header == ["", "chamfer_dynamic [m] ↓", "mask_iou ↑"]
     assert [row[0] for row in rows] == [
         "base, n = 1", "control, n = 2", "final, n = 3", "mine, n = 1", "(static)", "(constant velocity)",
+        "(truth)",
     ]  # fmt: skip
     assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", rows[0][1])
     assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\] ± [\d.]+", rows[2][1])

@@ -62,7 +62,7 @@ def evaluate(
         subset: for a suite: categories or scenarios by name.
         exact: for a suite: the public code's own path where ours differs in rounding.
         runs: generations of each item, for the spread between seeds.
-        ladder: folder of runs (control-1, final-1, ...) or JSON {"rung": ["model", ...]}: all on --data, by one lifter.
+        ladder: folder of runs (control-1, final-1, ...) or JSON {"rung": ["model"]}: all on --data, by one lifter.
         recipe: for a ladder: its scenes are the rows that training knew.
         compare: two reports: which differences are beyond their intervals.
         limit: at most so many worlds, evenly from the whole.

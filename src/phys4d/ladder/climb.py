@@ -18,7 +18,7 @@ from phys4d.errors import InputError, MissingFieldError
 from phys4d.evaluation import Report
 from phys4d.judge import check_fit, chosen_worlds, evaluate_model, evaluate_rival
 from phys4d.ladder.ledger import LEDGER, compute_of, decisive, enter, entries
-from phys4d.ladder.results import COMMON, FILE, HEADLINES, OWN, Results, judging_of
+from phys4d.ladder.results import COMMON, FILE, HEADLINES, OWN, TRUTH, Judging, Results, judging_of
 from phys4d.ladder.rungs import Run, final_of, in_order, read_runs, title_of, weights_of
 from phys4d.model import WorldModel
 from phys4d.recipes import recipes
@@ -26,7 +26,7 @@ from phys4d.storage import find_model
 
 LIFTER = "nano-lifter"
 RECIPE = "nano"
-RIVALS = ("static", "last_frame", "constant_velocity", "truth")
+RIVALS = ("static", "last_frame", "constant_velocity", TRUTH)
 REPORTS = "reports"
 _OURS = (REPORTS, LEDGER, FILE, "results.md", "horizon.png")
 
@@ -106,7 +106,7 @@ def evaluate_ladder(
         rivals=list(rivals),
         final=final_of({run.rung for run in found}),
         judgings=judgings,
-        notes=notes + _row_notes(worlds, known_rows, recipe),
+        notes=notes + _row_notes(worlds, known_rows, recipe) + _blind(judgings[COMMON]),
         skipped=list(dict.fromkeys(one for report in every for one in report.skipped)),
     )  # fmt: skip
     results.save(out)
@@ -181,6 +181,18 @@ def _twins(runs: list[Run]) -> list[str]:
         same = [str(run.seed) for run in runs if (run.rung, run.weights) == (rung, weights)]
         notes += [f"seeds {', '.join(same)} of {rung} are the same model"] if len(same) > 1 else []
     return notes
+
+
+def _blind(judging: Judging) -> list[str]:
+    """Short tables' metrics in which the lifter cannot tell the truth from the first rung."""
+    gains = [d for d in judging.groups[0].differences if d["second"] == TRUTH and d["metric"] in HEADLINES]
+    blind = [d["metric"] for d in gains if d["verdict"] != "better"]
+    if not blind:
+        return []
+    return [
+        f"seen by the lifter, the truth itself is not shown to be better than {gains[0]['first']} in "
+        f"{', '.join(blind)}: on these worlds it can see no gain there"
+    ]
 
 
 def _row_notes(worlds: WorldDataset, known_rows: tuple[str, ...], recipe: str) -> list[str]:

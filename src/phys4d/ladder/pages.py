@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from phys4d.evaluation.evaluate import AXES
@@ -9,6 +10,8 @@ from phys4d.evaluation.tables import markdown_table, text_of
 from phys4d.ladder import tables
 from phys4d.ladder.results import COMMON, HEADLINES, OWN, Group, Results
 
+WIDTH = 115
+"""Of sentences between the tables [letters]."""
 READING = (
     "Means over seeds, then over scenes; square brackets: 95 % intervals by bootstrap over scenes; ±: standard "
     "deviation over seeds, where there are several."
@@ -26,7 +29,9 @@ def text(results: Results) -> str:
         _headline(results),
         *(f"note: {note}" for note in results.notes),
         text_of(tables.standings(results, whole, HEADLINES)),
+        textwrap.fill(READING, WIDTH),
         text_of(tables.changes(whole, HEADLINES)),
+        textwrap.fill(CHANGES, WIDTH),
     ]
     if len((rows := tables.beaten(results))[0]) > 1:
         parts.append(f"Where {results.final} beats what foretells nothing\n{text_of(rows)}")

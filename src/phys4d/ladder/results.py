@@ -27,6 +27,7 @@ HEADLINES = (
 MOVING = ("chamfer_dynamic", "flow_epe_moving", "mask_iou")
 """Metrics that only what moves has a part in: a world that foretells nothing should lose in them."""
 MUST_BEAT = ("static", "constant_velocity")
+TRUTH = "truth"
 COMMON, OWN = "common", "own"
 """Judged by the common lifter, and by the models' own heads."""
 FILE = "results.json"
@@ -136,6 +137,8 @@ def judging_of(
     whole = {name: pooled(some) for name, some in seeds.items()}
     # The final model is held against what it must beat, wherever that was judged.
     pairs = pairs_of(reports, [name for name in MUST_BEAT if name in rivals])
+    # How much there is to gain, as far as the instrument can see.
+    pairs += [(in_order(reports)[0], TRUTH)] if TRUTH in rivals else []
     entries = next(iter(whole.values())).by_world
     parts: list[tuple[str, str, Callable[[dict[str, Any]], bool]]] = [("all worlds", "all", lambda entry: True)]
     new = {entry["scene"] for entry in entries} - set(known_rows)
