@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,14 @@ def main() -> None:
     with _folder(chosen.out) as out, tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "HELD-OUT"
         simulate_dataset(data, rows, clips=chosen.clips * len(rows), seed=SEED, camera="static", progress=False)
+        began = time.process_time()
         with contextlib.redirect_stdout(sys.stderr):
             results = evaluate_ladder(DOCS / "shipped.json", data, out)
+        spent = time.process_time() - began
         draw(results, DOCS / "horizon.webp", dpi=75)
         print(results.table())
+        if chosen.out is None:
+            print(f"\n{spent:.0f} s of processor time for {results.protocol['worlds']} worlds")
         print(f"\n{text_of(published())}")
 
 

@@ -123,8 +123,9 @@ def _report(place: Path, make: Callable[[Path], Report]) -> Report:
 def _check_place(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file stands where the folder of the results is to be")
-    strange = [path.name for path in out.iterdir() if path.name not in _OURS] if out.is_dir() else []
-    if strange:
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    # A killed run may have left a hidden part of a file.
+    if strange := [name for name in names if name not in _OURS and not name.startswith(".")]:
         raise InputError(f"{out}: holds {strange[0]}, which is no result of a ladder; choose another --out")
     entries(out / LEDGER)  # A ledger that cannot be read should be said now, not after the first judging.
 
