@@ -20,10 +20,10 @@ from held_out import KNOWN, held_out
 from lift import rows_of
 
 from phys4d import World4D, WorldModel, open_dataset
-from phys4d.demo.page import ranged, text_of
 from phys4d.errors import InputError
 from phys4d.evaluation import Report, compare, evaluate
 from phys4d.evaluation.bootstrap import Interval, interval, paired_interval
+from phys4d.evaluation.tables import ranged, text_of
 from phys4d.rewards import Lift, prepare_scene, rewards
 from phys4d.teachers.labelling import label_videos
 from phys4d.training.guards import Guarded

@@ -21,7 +21,7 @@ from held_out import KNOWN, held_out
 from torch import Tensor
 
 from phys4d import World4D, WorldModel, open_dataset
-from phys4d.demo.page import text_of
+from phys4d.evaluation.tables import text_of
 from phys4d.recipes import recipes
 from phys4d.training.denoising import denoising_loss, given_frames
 from phys4d.training.loop import autocast, seed_step

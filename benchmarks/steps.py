@@ -15,9 +15,9 @@ import time
 from held_out import KNOWN, held_out
 
 from phys4d import World4D, WorldModel, open_dataset
-from phys4d.demo.page import ranged, text_of
 from phys4d.evaluation.bootstrap import interval
 from phys4d.evaluation.quality import psnr
+from phys4d.evaluation.tables import ranged, text_of
 from phys4d.rewards.guards import diversity, rgb_mask_iou, sharpness
 from phys4d.training.measures import generate_from
 

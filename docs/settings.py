@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from phys4d.demo.page import text_of
+from phys4d.evaluation.tables import text_of
 from phys4d.recipes import recipes
 from phys4d.training.config import TrainConfig
 from phys4d.training.run import STAGES

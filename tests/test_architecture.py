@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sim", "backbones", "heads", "teachers"),
     ("model", "storage", "hub", "sampling", "losses", "rewards", "evaluation"),
     ("training",),
-    ("recipes", "viewers", "judge", "lifting", "suites", "demo", "gallery", "about", "usage", "cli", "__main__"),
+    ("recipes", "viewers", "judge", "ladder", "lifting", "suites", "demo", "about", "usage", "cli", "__main__"),
 )
 """Rooms (the first name below phys4d) by floor, from the ground up."""
 

@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from phys4d import WorldModel, open_dataset
-from phys4d.demo.page import text_of
 from phys4d.evaluation.bootstrap import interval, paired_interval
+from phys4d.evaluation.tables import text_of
 from phys4d.recipes import recipes
 from phys4d.rewards import prepare_scene, reward_of
 from phys4d.sim.dataset import simulate_dataset

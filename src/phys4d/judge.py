@@ -17,6 +17,7 @@ from phys4d.data.opening import evenly, paired, stored_worlds
 from phys4d.data.shards import WorldDataset, open_dataset
 from phys4d.errors import InputError, MissingFieldError, Phys4DError, unknown_name
 from phys4d.evaluation import Report
+from phys4d.evaluation import baselines as baselines_of
 from phys4d.evaluation.evaluate import Item, evaluate_items
 from phys4d.lifting import tried
 from phys4d.model import WorldModel
@@ -25,9 +26,13 @@ from phys4d.training.measures import generate_from, relift
 from phys4d.world import World4D
 
 MODES = ("generate", "lift")
+RIVALS = (*baselines_of.BASELINES, "truth")
+"""What can be judged without a model."""
 ASKED = "asked"
 """Where a report's protocol says what was asked for."""
 Load = Callable[[], World4D]
+Make = Callable[[list[World4D], int, int], list[World4D]]
+"""(references at neighbouring places, run, first place) -> a world for each."""
 _BATCH = 8
 _RUN_SEEDS = 1_000_003
 """How far the seeds of one run lie from those of the next. Torch's CPU generator takes their low 32 bits alone, so
@@ -46,15 +51,16 @@ def evaluate_model(
     seed: int = 0,
     runs: int = 1,
     workers: int = 1,
+    baselines: bool = True,
 ) -> Report:
     """Judge what a model makes of the first frames (generate) or the RGB (lift) of a data set's worlds.
 
     lifter: a model that reads depth and motion off what was generated, in place of the model's own heads; it is
     told nothing of the conditions. limit: at most so many worlds, evenly from the whole. runs: generations of each
     world, with seeds of their own, for the spread between them. workers: processes that judge; the model works in
-    this one, and the numbers do not depend on them. A finished report of the same arguments is read, not made
-    again. Damaged worlds are skipped and listed. Raises InputError where `out` holds anything else, and for worlds
-    that the model cannot make.
+    this one, and the numbers do not depend on them. baselines: judge the trivial worlds, too. A finished report of
+    the same arguments is read, not made again. Damaged worlds are skipped and listed. Raises InputError where
+    `out` holds anything else, and for worlds that the model cannot make.
     """
     if mode not in MODES:
         raise InputError(unknown_name("mode", mode, MODES))
@@ -65,20 +71,14 @@ def evaluate_model(
     _check_counts(runs=runs, workers=workers)
     asked = {
         "model": model, "data": str(data), "mode": mode, "lifter": lifter, "limit": limit, "steps": steps,
-        "seed": seed, **({"runs": runs} if runs > 1 else {}),
+        "seed": seed, **({"runs": runs} if runs > 1 else {}), **({} if baselines else {"baselines": False}),
     }  # fmt: skip
     if (there := _finished(out, asked)) is not None:
         return there
     maker = WorldModel.from_pretrained(model)
     reader = WorldModel.from_pretrained(lifter) if lifter else None
-    worlds = open_dataset(data)
-    worlds = WorldDataset(worlds.index.take(evenly(len(worlds), limit)))
-    _check_extents(maker, worlds, mode)
-    if reader is not None:
-        _check_extents(reader, worlds, "lift")
-    for fps in sorted(set(worlds.index.column("fps").to_pylist())):
-        if mode == "generate" and not math.isclose(fps, maker.backbone.fps, rel_tol=1e-3):
-            raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {maker.backbone.fps:g}")
+    worlds = chosen_worlds(data, limit)
+    check_fit(maker, worlds, mode, reader)
 
     def made(some: list[World4D], run: int, place: int) -> list[World4D]:
         if mode == "lift":
@@ -86,19 +86,55 @@ def evaluate_model(
         found = generate_from(maker, some, steps, seed=seed + run * _RUN_SEEDS + place)
         return found if reader is None else relift(reader, found)
 
-    def items() -> Iterator[Item]:
-        with tqdm(total=len(worlds) * runs, desc=f"{mode} with {model}", unit="world") as progress:
-            for places in _batches(worlds):
-                truths, damaged = _read(worlds, places)
-                yield from damaged
-                # A world's seed goes with its place, whatever of its batch could be read.
-                for first, some in _neighbours(truths):
-                    for run in range(runs):
-                        for i, world in enumerate(made(some, run, first)):
-                            yield Item(world, some[i], _label(worlds, first + i), place=first + i, run=run)
-                progress.update(len(places) * runs)
+    items = _made_items(worlds, made, runs, f"{mode} with {model}")
+    report = evaluate_items(items, seed=seed, skip=True, workers=workers, baselines=baselines)
+    return _saved(report, out, asked)
 
-    return _saved(evaluate_items(items(), seed=seed, skip=True, workers=workers), out, asked)
+
+def evaluate_rival(
+    rival: str, data: Path, out: Path, *, lifter: str, limit: int | None = None, seed: int = 0, workers: int = 1
+) -> Report:
+    """Judge what needs no model by the lifter that judges models: a baseline of `BASELINES`, or "truth" itself.
+
+    The lifter sees its RGB alone, as it sees a model's, so that the instrument's own error is in all of them. The
+    rest is as in `evaluate_model`.
+    """
+    if rival not in RIVALS:
+        raise InputError(unknown_name("baseline", rival, RIVALS))
+    _check_counts(workers=workers)
+    asked = {"rival": rival, "data": str(data), "lifter": lifter, "limit": limit, "seed": seed}
+    if (there := _finished(out, asked)) is not None:
+        return there
+    reader = WorldModel.from_pretrained(lifter)
+    worlds = chosen_worlds(data, limit)
+    check_fit(reader, worlds, "lift")
+
+    def made(some: list[World4D], run: int, place: int) -> list[World4D]:
+        return relift(reader, [rival_world(rival, world, seed=seed) for world in some])
+
+    items = _made_items(worlds, made, 1, f"judging {rival}")
+    return _saved(evaluate_items(items, seed=seed, skip=True, workers=workers, baselines=False), out, asked)
+
+
+def rival_world(rival: str, world: World4D, *, seed: int = 0) -> World4D:
+    """One of RIVALS beside a reference, as if it had been generated from the reference's first frames."""
+    if rival == "truth":
+        return dataclasses.replace(world, meta={**world.meta, "mode": "generate"})
+    return baselines_of.make(rival, world, context=int(world.meta.get("context_frames") or 1), seed=seed)
+
+
+def _made_items(worlds: WorldDataset, made: Make, runs: int, title: str) -> Iterator[Item]:
+    """What is made of each world, with its reference, batch by batch; damaged worlds as items with a problem."""
+    with tqdm(total=len(worlds) * runs, desc=title, unit="world") as progress:
+        for places in _batches(worlds):
+            truths, damaged = _read(worlds, places)
+            yield from damaged
+            # A world's seed goes with its place, whatever of its batch could be read.
+            for first, some in _neighbours(truths):
+                for run in range(runs):
+                    for i, world in enumerate(made(some, run, first)):
+                        yield Item(world, some[i], _label(worlds, first + i), place=first + i, run=run)
+            progress.update(len(places) * runs)
 
 
 def evaluate_worlds(
@@ -217,6 +253,22 @@ def _batches(worlds: WorldDataset) -> Iterator[list[int]]:
     for _, places in itertools.groupby(range(len(worlds)), key=lambda i: extents[i]):
         same = list(places)
         yield from (same[i : i + _BATCH] for i in range(0, len(same), _BATCH))
+
+
+def chosen_worlds(data: Path, limit: int | None) -> WorldDataset:
+    """At most `limit` worlds of a data set, evenly from the whole."""
+    worlds = open_dataset(data)
+    return WorldDataset(worlds.index.take(evenly(len(worlds), limit)))
+
+
+def check_fit(model: WorldModel, worlds: WorldDataset, mode: str, reader: WorldModel | None = None) -> None:
+    """Raise InputError, before any work, for worlds that the model cannot make like, or the reader cannot read."""
+    _check_extents(model, worlds, mode)
+    if reader is not None:
+        _check_extents(reader, worlds, "lift")
+    for fps in sorted(set(worlds.index.column("fps").to_pylist())):
+        if mode == "generate" and not math.isclose(fps, model.backbone.fps, rel_tol=1e-3):
+            raise InputError(f"this data set runs at {fps:g} fps, what the model makes at {model.backbone.fps:g}")
 
 
 def _check_extents(model: WorldModel, worlds: WorldDataset, mode: str) -> None:

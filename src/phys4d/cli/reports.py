@@ -5,6 +5,7 @@ Heavy modules are imported inside the command, so that --help and typing errors 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from phys4d.errors import InputError, WorkError
 
 _USES = (
     "say what to evaluate: --model M --data DATA, or --prediction DIR [--reference DIR], or --suite NAME, "
-    "or --compare A B"
+    "or --ladder RUNS --data DATA, or --compare A B"
 )
 
 
@@ -33,6 +34,8 @@ def evaluate(
     subset: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")] = (),
     exact: Annotated[bool, arg(help_behavior_hint="")] = False,
     runs: Count = 1,
+    ladder: Annotated[Path | None, arg(metavar="RUNS", help_behavior_hint="")] = None,
+    recipe: Annotated[str, arg(metavar="NAME", help_behavior_hint="(default: nano)")] = "",
     compare: Annotated[tuple[Path, ...], arg(metavar="REPORT_A REPORT_B", help_behavior_hint="")] = (),
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None,
     steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the backbone's own)")] = None,
@@ -42,7 +45,8 @@ def evaluate(
     """Judge 4D worlds, with baselines and 95 % intervals: report.json, report.html and report.md in REPORT.
 
     Either a model on a data set, or predicted worlds against references, or a suite (the protocol of a public
-    benchmark), or two reports against each other. What is damaged is skipped and listed; the exit code is then 1.
+    benchmark), or the runs of a ladder of stages, or two reports against each other. What is damaged is skipped
+    and listed; the exit code is then 1.
 
     Args:
         out: folder of the report.
@@ -58,6 +62,8 @@ def evaluate(
         subset: for a suite: categories or scenarios by name.
         exact: for a suite: the public code's own path where ours differs in rounding.
         runs: generations of each item, for the spread between seeds.
+        ladder: folder of runs (control-1, final-1, ...) or JSON {"rung": ["model"]}: all on --data, by one lifter.
+        recipe: for a ladder: its scenes are the rows that training knew.
         compare: two reports: which differences are beyond their intervals.
         limit: at most so many worlds, evenly from the whole.
         steps: of the sampler.
@@ -68,18 +74,32 @@ def evaluate(
         from phys4d.evaluation import Report
         from phys4d.evaluation import compare as differences
 
-        others = (out, model, data, prediction, reference, lifter, suite, videos, benchmark, subset, exact)
+        others = (
+            *(out, model, data, prediction, reference, lifter, suite, videos),
+            *(benchmark, subset, exact, ladder, recipe),
+        )
         if len(compare) != 2 or any(others):
             raise InputError("--compare wants two reports and nothing else: --compare REPORT_A REPORT_B")
         print(differences(Report.load(compare[0]), Report.load(compare[1])))
         return
-    if out is None and (suite or model or prediction):
+    if out is None and (suite or model or prediction or ladder):
         raise InputError("say where the report goes: --out REPORT")
     if out is None:
         raise InputError(_USES)
     from phys4d.judge import evaluate_model, evaluate_suite, evaluate_worlds
     from phys4d.suites import SuiteRequest
 
+    if ladder:
+        others = (model, prediction, reference, suite, videos, benchmark, subset, exact)
+        if any(others) or mode != "generate" or runs != 1 or data is None:
+            raise InputError(
+                "--ladder RUNS wants --data DATA and --out, and takes no more than --lifter, --recipe, --limit, "
+                "--steps, --seed and --workers"
+            )
+        _climb(ladder, data, out, lifter, recipe, limit, steps, seed, workers)
+        return
+    if recipe:
+        raise InputError("--recipe belongs to --ladder RUNS")
     if suite:
         if data or prediction or reference or lifter:
             raise InputError(f"--suite {suite} takes --model or --videos, and --benchmark, not {_given(locals())}")
@@ -117,6 +137,37 @@ def evaluate(
     print(out)
     if report.skipped:
         raise WorkError(f"{len(report.skipped)} could not be judged; the report lists them and says why")
+
+
+def _climb(
+    ladder: Path,
+    data: Path,
+    out: Path,
+    lifter: str,
+    recipe: str,
+    limit: int | None,
+    steps: int | None,
+    seed: int,
+    workers: int,
+) -> None:
+    from phys4d.ladder import climb
+
+    results = climb.evaluate_ladder(
+        ladder,
+        data,
+        out,
+        lifter=lifter or climb.LIFTER,
+        recipe=recipe or climb.RECIPE,
+        limit=limit,
+        steps=steps,
+        seed=seed,
+        workers=workers,
+        say=lambda line: print(f"phys4d: {line}", file=sys.stderr),
+    )
+    print(results.table())
+    print(out)
+    if results.skipped:
+        raise WorkError(f"{len(results.skipped)} could not be judged; the results list them and say why")
 
 
 def _given(options: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from phys4d.atomic import write_text
 from phys4d.evaluation import Report, compare
+from phys4d.evaluation.tables import row_text, text_of
 from phys4d.pictures import depth_limits, depth_picture
 from phys4d.training.state import History
 from phys4d.viewers import world_page
@@ -135,7 +136,7 @@ def model_table(reports: dict[str, Report]) -> list[list[str]]:
             continue
         row = next(cell for cell in cells if cell)
         label = f"{name} [{row['unit']}]" if row["unit"] else name
-        table.append([label, row["better"], *(_cell(cell) for cell in cells)])
+        table.append([label, row["better"], *map(row_text, cells)])
     return table
 
 
@@ -167,12 +168,6 @@ def side_by_side(
     return np.concatenate([wall, np.repeat(wall[-1:], 6, axis=0)])
 
 
-def text_of(table: list[list[str]]) -> str:
-    """A table for terminals."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in table)
-
-
 def _html_of(table: list[list[str]]) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table[0])
     rows = "".join(f"<tr>{''.join(map(_html_cell, table[0], row))}</tr>" for row in table[1:])
@@ -187,15 +182,6 @@ def _html_cell(label: str, cell: str) -> str:
     )
     shown = html.escape(value if below else cell)
     return f'<td data-label="{html.escape(label)}"><span>{shown}{below}</span></td>'
-
-
-def _cell(row: dict | None) -> str:
-    return "-" if row is None else ranged(row["value"], row["lo"], row["hi"])
-
-
-def ranged(value: float, lo: float, hi: float, sign: str = "") -> str:
-    """A number and its interval; sign: "+" for a change."""
-    return f"{value:{sign}.3g} [{lo:{sign}.3g}, {hi:{sign}.3g}]"
 
 
 def _spread(truths: Sequence[World4D]) -> list[int]:

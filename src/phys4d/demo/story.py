@@ -7,7 +7,6 @@ judged on scenes that nothing was trained on. A second call continues an interru
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 import time
@@ -23,7 +22,8 @@ from phys4d.data.shards import RECORD, WorldDataset
 from phys4d.data.verify import verify
 from phys4d.demo import page
 from phys4d.errors import InputError, WorkError
-from phys4d.evaluation import Report, baselines, evaluate
+from phys4d.evaluation import Report, evaluate
+from phys4d.judge import rival_world
 from phys4d.model import WorldModel
 from phys4d.recipes import recipes
 from phys4d.sim.dataset import simulate_dataset
@@ -146,13 +146,10 @@ def _judged(worlds: list[World4D], out: Path) -> tuple[dict[str, list[World4D]],
 
 def _rivals(worlds: list[World4D]) -> dict[str, list[World4D]]:
     """What needs no model, and the truth, as RGB: seen by the same instrument, whose error is in every column."""
-    found: dict[str, list[World4D]] = {}
-    for name in ("static", "constant_velocity"):
-        found[name.replace("_", " ")] = [
-            baselines.make(name, world, context=int(world.meta.get("context_frames") or 1)) for world in worlds
-        ]
-    found["truth"] = [dataclasses.replace(world, meta={**world.meta, "mode": "generate"}) for world in worlds]
-    return found
+    return {
+        name.replace("_", " "): [rival_world(name, world) for world in worlds]
+        for name in ("static", "constant_velocity", "truth")
+    }
 
 
 def _film(world: World4D, path: Path) -> Path:

@@ -19,7 +19,8 @@ from phys4d.evaluation.bootstrap import (
     scene_means,
     unpaired_interval,
 )
-from phys4d.evaluation.report import Report, aligned, interval_text, number_text, spread_text
+from phys4d.evaluation.report import Report
+from phys4d.evaluation.tables import aligned, interval_text, number_text, spread_text
 
 SETTINGS = ("frames", "size", "fps", "alignment", "judged_from", "runs")
 """What two protocols should agree in."""
@@ -30,7 +31,8 @@ class Difference:
     """One metric in two reports. change: b - a with its interval. verdict: which is better, or that none is.
 
     p: of no difference, by a t test over scenes (paired as the interval is). p_adjusted: by Holm's method, for as
-    many metrics as were compared. std: over the runs of either report, NaN where there is one run.
+    many metrics as were compared. std: over the runs of either report, NaN where there is one run. relative: the
+    change as a share of a's mean over the same worlds, NaN where that is 0.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Difference:
     p: float = math.nan
     p_adjusted: float = math.nan
     std: tuple[float, float] = (math.nan, math.nan)
+    relative: float = math.nan
 
     @property
     def beyond(self) -> bool:
@@ -82,15 +85,18 @@ class Comparison:
         tested = [d for d in self.differences.values() if math.isfinite(d.p)]
         if not tested:
             return "one scene says nothing of chance: no difference is tested"
-        beyond, hold = [d for d in tested if d.beyond], [d.name for d in tested if d.holds]
-        return (
-            f"{len(tested)} metrics compared: {len(beyond)} beyond their 95 % intervals, where chance alone would "
-            f"put about {(1 - CONFIDENCE) * len(tested):.1f};\n"
-            f"after Holm's correction for {len(tested)} comparisons {len(hold)} hold{': ' if hold else ''}"
-            f"{', '.join(hold)}"
-        )
+        return chance_text(len(tested), sum(d.beyond for d in tested), [d.name for d in tested if d.holds])
 
     __str__ = table
+
+
+def chance_text(tested: int, beyond: int, hold: Sequence[str]) -> str:
+    """How many of so many differences are beyond their intervals, how many chance puts there, and which hold."""
+    return (
+        f"{tested} metrics compared: {beyond} beyond their 95 % intervals, where chance alone would "
+        f"put about {(1 - CONFIDENCE) * tested:.1f};\n"
+        f"after Holm's correction for {tested} comparisons {len(hold)} hold{': ' if hold else ''}{', '.join(hold)}"
+    )
 
 
 def compare(report_a: Report, report_b: Report, *, seed: int = 0) -> Comparison:
@@ -141,9 +147,11 @@ def _difference(
     if paired:
         change = paired_interval(a, b, scenes_a, seed=seed)
         p = p_value(scene_means(np.subtract(b, a), scenes_a))
+        start = _mean(scene_means(np.where(np.isfinite(b), a, math.nan), scenes_a))
     else:
         change = unpaired_interval((a, scenes_a), (b, scenes_b), seed=seed)
         p = p_value(scene_means(b, scenes_b), scene_means(a, scenes_a))
+        start = _mean(scene_means(a, scenes_a))
     row_a, row_b = report_a.metrics[name], report_b.metrics[name]
     if row_a["better"] == "one":
         gain = abs(row_a["value"] - 1) - abs(row_b["value"] - 1)
@@ -154,7 +162,8 @@ def _difference(
     else:
         verdict = "b is better" if gain > 0 else "a is better"
     std = (row_a.get("std", math.nan), row_b.get("std", math.nan))
-    return Difference(name, row_a["value"], row_b["value"], change, paired, verdict, p, std=std)
+    relative = change.value / abs(start) if start else math.nan
+    return Difference(name, row_a["value"], row_b["value"], change, paired, verdict, p, std=std, relative=relative)
 
 
 def _means(name: str, worlds: dict[str, list[dict[str, Any]]], keys: Sequence[str]) -> list[float]:

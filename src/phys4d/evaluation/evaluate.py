@@ -33,15 +33,14 @@ from phys4d.evaluation.summary import MeanCurves, summary, tell_apart, versions
 from phys4d.evaluation.units import comparable, doubts
 from phys4d.world import World4D
 
-METRICS: dict[str, Metric] = {
-    row.name: row
-    for rows in (
-        *(geometry.ROWS, points.ROWS, reprojection.ROWS),
-        *(motion.ROWS, rigidity.ROWS, chamfer.ROWS),
-        *(physics.ROWS, probes.ROWS, quality.ROWS),
-    )
-    for row in rows
+AXES: dict[str, tuple[Metric, ...]] = {
+    "geometry": (*geometry.ROWS, *points.ROWS, *reprojection.ROWS),
+    "motion": (*motion.ROWS, *rigidity.ROWS, *chamfer.ROWS),
+    "physics": (*physics.ROWS, *probes.ROWS),
+    "picture": tuple(quality.ROWS),
 }
+"""What of a world they judge."""
+METRICS: dict[str, Metric] = {row.name: row for rows in AXES.values() for row in rows}
 """Every metric by its name, in the order of the tables; a new one is a row in the file that measures it."""
 
 HEADLINES = ("chamfer_dynamic", "flow_epe", "abs_rel", "psnr", "depth_warp_l1")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phys4d.evaluation.page import by_scene, headline
-from phys4d.evaluation.report import MARKS, interval_text, number_text, spread_text
+from phys4d.evaluation.report import MARKS
+from phys4d.evaluation.tables import interval_text, markdown_table, number_text, spread_text
 
 if TYPE_CHECKING:
     from phys4d.evaluation.report import Report
@@ -32,7 +32,7 @@ def markdown(report: Report) -> str:
         cells = [f"{name} {MARKS[row['better']]}", value, interval_text(row), *spread, f"{row['coverage']:.0%}"]
         rows.append([*cells, *others])
     lines = ["# 4D world consistency", "", headline(report), "", *(f"**Note:** {note}\n" for note in report.notes)]
-    lines += _table(header, rows)
+    lines += markdown_table(header, rows)
     if report.missing:
         lines += ["", "## Not measured", "", *(f"- `{name}`: {reason}" for name, reason in report.missing.items())]
     if report.skipped:
@@ -40,7 +40,7 @@ def markdown(report: Report) -> str:
     for title, groups in (("By category", report.by_category), ("By scenario", by_scene(report))):
         if groups:
             cells = [[name, *(_group_cell(rows.get(name)) for rows in groups.values())] for name in report.metrics]
-            lines += ["", f"## {title}", "", *_table(["metric", *groups], cells)]
+            lines += ["", f"## {title}", "", *markdown_table(["metric", *groups], cells)]
     lines += ["", "## Protocol", "", *(f"- {key}: {value}" for key, value in report.protocol.items())]
     return "\n".join(lines) + "\n"
 
@@ -50,11 +50,3 @@ def _group_cell(row: dict[str, Any] | None) -> str:
         return "-"
     known = "lo" in row and math.isfinite(row["lo"])
     return number_text(row["value"]) + (f" {interval_text(row)}" if known else "")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"

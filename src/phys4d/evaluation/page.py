@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from phys4d.evaluation.figures import curve_svg, interval_svg, key_svg
-from phys4d.evaluation.report import MARKS, Case, interval_text, number_text, spread_text
+from phys4d.evaluation.report import MARKS, Case
+from phys4d.evaluation.tables import interval_text, number_text, spread_text
 
 if TYPE_CHECKING:
     from phys4d.evaluation.report import Report

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from jaxtyping import UInt8
 
 from phys4d.atomic import new_folder, write_text
 from phys4d.errors import InputError
+from phys4d.evaluation.tables import aligned, interval_text, number_text, spread_text
 
 SCHEMA = 1
 _REQUIRED = ("protocol", "metrics", "baselines", "by_category", "by_world", "missing")
@@ -155,30 +155,6 @@ class Report:
 
     def __str__(self) -> str:
         return self.table()
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of a table as lines of text in columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def interval_text(row: Mapping[str, Any]) -> str:
-    """ "[lo, hi]", or "one scene" where there is no spread to speak of."""
-    if not (math.isfinite(row["lo"]) and math.isfinite(row["hi"])):
-        return "one scene"
-    return f"[{number_text(row['lo'])}, {number_text(row['hi'])}]"
-
-
-def spread_text(row: Mapping[str, Any]) -> str:
-    """ "± std" of a row, with two digits."""
-    std = row.get("std", math.nan)
-    return f"± {std:.2g}" if math.isfinite(std) else "-"
-
-
-def number_text(value: float | None) -> str:
-    """Four digits, or - where there is no number."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
 def _null(value: float) -> float | None:

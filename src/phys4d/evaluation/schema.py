@@ -10,8 +10,24 @@ from typing import Any
 from phys4d.evaluation.report import MARKS, SCHEMA
 
 URL = "https://json-schema.org/draft/2020-12/schema"
-_NUMBER = {"type": ["number", "null"]}
-_TEXT = {"type": "string"}
+NUMBER = {"type": ["number", "null"]}
+TEXT = {"type": "string"}
+
+
+def row_schema() -> dict[str, Any]:
+    """The schema of a metric's row, as reports and ladders have it."""
+    return object_of(
+        "A metric over all worlds of a group.",
+        {
+            "value": {**NUMBER, "description": "Mean over scenes of the means over each scene's worlds."},
+            "lo": {**NUMBER, "description": "Lower end of the 95 % interval over scenes; null for one scene."},
+            "hi": {**NUMBER, "description": "Upper end of it."},
+            "coverage": {"type": "number", "minimum": 0, "maximum": 1, "description": "Share that was judged."},
+            "unit": {**TEXT, "description": "Empty for a plain number."},
+            "better": {"enum": list(MARKS)},
+        },
+        optional={"std": {**NUMBER, "description": "Standard deviation of the means of several runs."}},
+    )
 
 
 def report_schema() -> dict[str, Any]:
@@ -19,65 +35,55 @@ def report_schema() -> dict[str, Any]:
 
     Keys may be added without a new version; a key that goes or changes its meaning raises `schema`.
     """
-    row = _object(
-        "A metric over all worlds of a group.",
-        {
-            "value": {**_NUMBER, "description": "Mean over scenes of the means over each scene's worlds."},
-            "lo": {**_NUMBER, "description": "Lower end of the 95 % interval over scenes; null for one scene."},
-            "hi": {**_NUMBER, "description": "Upper end of it."},
-            "coverage": {"type": "number", "minimum": 0, "maximum": 1, "description": "Share that was judged."},
-            "unit": {**_TEXT, "description": "Empty for a plain number."},
-            "better": {"enum": list(MARKS)},
-        },
-        optional={"std": {**_NUMBER, "description": "Standard deviation of the means of several runs."}},
-    )
-    curve = {"type": "array", "items": _NUMBER, "description": "One number a frame; null where nothing is judged."}
-    metrics = _map({"$ref": "#/$defs/row"})
-    world = _object(
+    row = row_schema()
+    curve = {"type": "array", "items": NUMBER, "description": "One number a frame; null where nothing is judged."}
+    metrics = map_of({"$ref": "#/$defs/row"})
+    world = object_of(
         "One world, or one run of it.",
         {
-            "world": {**_TEXT, "description": "Unique in the report: scene_id, /view, /run, /sample."},
-            "scene": {**_TEXT, "description": "Scenario."},
-            "scene_id": {**_TEXT, "description": "What the bootstrap draws: worlds of one scene_id go together."},
-            "category": _TEXT,
-            "metrics": _map({"type": "number"}),
-            "coverage": _map({"type": "number"}),
-            "missing": {**_map(_TEXT), "description": "metric -> why this world has none."},
-            "curves": _map(curve),
-            "baselines": {**_map(_map(_NUMBER)), "description": "baseline -> metric -> value."},
+            "world": {**TEXT, "description": "Unique in the report: scene_id, /view, /run, /sample."},
+            "scene": {**TEXT, "description": "Scenario."},
+            "scene_id": {**TEXT, "description": "What the bootstrap draws: worlds of one scene_id go together."},
+            "category": TEXT,
+            "metrics": map_of({"type": "number"}),
+            "coverage": map_of({"type": "number"}),
+            "missing": {**map_of(TEXT), "description": "metric -> why this world has none."},
+            "curves": map_of(curve),
+            "baselines": {**map_of(map_of(NUMBER)), "description": "baseline -> metric -> value."},
         },
         optional={"run": {"type": "integer", "minimum": 0}},
     )
     return {
         "$schema": URL,
         "title": "phys4d evaluation report",
-        **_object(
+        **object_of(
             "What `phys4d evaluate` found.",
             {
                 "schema": {"const": SCHEMA},
                 "protocol": {"type": "object", "description": "How it was measured: frames, fps, versions, ..."},
                 "metrics": metrics,
-                "baselines": {**_map(metrics), "description": "baseline -> metric -> row."},
-                "by_category": {**_map(metrics), "description": "category -> metric -> row."},
+                "baselines": {**map_of(metrics), "description": "baseline -> metric -> row."},
+                "by_category": {**map_of(metrics), "description": "category -> metric -> row."},
                 "by_world": {"type": "array", "items": {"$ref": "#/$defs/world"}},
-                "missing": {**_map(_TEXT), "description": "metric -> why no world has it."},
+                "missing": {**map_of(TEXT), "description": "metric -> why no world has it."},
             },
             optional={
                 "skipped": {
                     "type": "array",
-                    "items": _object("What could not be judged at all.", {"name": _TEXT, "reason": _TEXT}),
+                    "items": object_of("What could not be judged at all.", {"name": TEXT, "reason": TEXT}),
                 },
-                "notes": {"type": "array", "items": _TEXT, "description": "What makes one doubt the numbers."},
-                "baseline_curves": {**_map(_map(curve)), "description": "baseline -> metric -> mean curve."},
+                "notes": {"type": "array", "items": TEXT, "description": "What makes one doubt the numbers."},
+                "baseline_curves": {**map_of(map_of(curve)), "description": "baseline -> metric -> mean curve."},
             },
         ),
         "$defs": {"row": row, "world": world},
     }
 
 
-def _object(
+def object_of(
     description: str, required: dict[str, Any], *, optional: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    """The schema of an object with these keys."""
     return {
         "type": "object",
         "description": description,
@@ -86,5 +92,6 @@ def _object(
     }
 
 
-def _map(values: dict[str, Any]) -> dict[str, Any]:
+def map_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object of any keys, all of whose values are such."""
     return {"type": "object", "additionalProperties": values}
