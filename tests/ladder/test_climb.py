@@ -75,7 +75,7 @@ def test_every_run_is_judged_by_the_lifter_and_by_its_own_heads(climbed):
     assert list(common.metrics) == ["base", "finetune", *results.rivals]
     assert list(own.metrics) == ["finetune"]
     assert results.protocol["lifter"] == "mine"
-    assert (results.protocol["scenes"], results.protocol["frames"]) == (2, 5)
+    assert [results.protocol[key] for key in ("worlds", "scenes", "frames", "data")] == [2, 2, 5, "HELD"]
     # The instrument sees the truth's own RGB: what needs no depth is perfect, what it reads is not.
     assert common.metrics["truth"]["psnr"]["value"] == 100
     assert common.metrics["truth"]["abs_rel"]["value"] > 0

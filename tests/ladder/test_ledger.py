@@ -15,7 +15,7 @@ JUDGED = {
     "by": "nano-lifter",
     "weights": "f00",
     "data": "HELD",
-    "worlds": "abc",
+    "data_id": "abc",
     "limit": None,
     "steps": None,
     "seed": 0,
@@ -45,7 +45,7 @@ def test_the_same_run_judged_the_same_way_is_entered_once(tmp_path, run, report)
     assert not enter(path, run, report)
     assert not enter(path, run, report, data="RENAMED")
     assert path.read_bytes() == before
-    changed = [{"by": "own heads"}, {"limit": 4}, {"worlds": "abd"}, {"steps": 2}]
+    changed = [{"by": "own heads"}, {"limit": 4}, {"data_id": "abd"}, {"steps": 2}]
     assert all(enter(path, run, report, **change) for change in changed)
     assert enter(path, dataclasses.replace(run, weights="other"), report)
     assert enter(path, dataclasses.replace(run, seed=3), report)

@@ -63,7 +63,7 @@ def evaluate_ladder(
     if others:
         say(f"{runs}: {', '.join(others)} hold no run and are left out")
     judged = {
-        "data": data.resolve().name, "worlds": _fingerprint(worlds), "limit": limit, "steps": steps, "seed": seed,
+        "data": data.resolve().name, "data_id": _fingerprint(worlds), "limit": limit, "steps": steps, "seed": seed,
     }  # fmt: skip
     common = {"by": lifter_name(lifter), "weights": weights_of(find_model(lifter)), **judged}
     own = {"by": "own heads", **judged}

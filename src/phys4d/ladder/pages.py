@@ -27,7 +27,7 @@ def text(results: Results) -> str:
     whole = results.judgings[COMMON].groups[0]
     parts = [
         _headline(results),
-        *(f"note: {note}" for note in results.notes),
+        *(["\n".join(f"note: {note}" for note in results.notes)] if results.notes else []),
         text_of(tables.standings(results, whole, HEADLINES)),
         textwrap.fill(READING, WIDTH),
         text_of(tables.changes(whole, HEADLINES)),
