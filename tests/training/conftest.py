@@ -59,6 +59,15 @@ def debug():
     return recipes["debug"]()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _on_the_cpu():
+    """Weights are compared bit for bit with those of models on the CPU, also where there is a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_randomness():
     with torch.random.fork_rng(devices=[]):
