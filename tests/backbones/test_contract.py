@@ -11,7 +11,9 @@ from phys4d.sampling import sample
 PROMPTS = ["a ball falls", "two balls pass"]
 
 
-KINDS = [(name, variant) for name in backbones for variant in getattr(backbones[name], "variants", (None,))]
+VARIANTS = {name: getattr(backbones[name], "variants", (None,)) for name in backbones}
+# The others differ less; the pipelines' own tests go through every one.
+KINDS = [(name, variant) for name, known in VARIANTS.items() for variant in dict.fromkeys((known[0], known[-1]))]
 
 
 def tiny(name, variant) -> Backbone:

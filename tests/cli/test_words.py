@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from kit import SIMULATE
 
 from phys4d.cli import COMMANDS, main
@@ -222,6 +223,7 @@ SYSTEM = [
     (PermissionError(errno.EACCES, "Permission denied", "/a"), 2, "/a: Permission denied"),
     (OSError(errno.EIO, "Input/output error", "/a"), 1, "/a: Input/output error"),
     (MemoryError(), 1, "memory ran out; ask for fewer frames"),
+    (torch.OutOfMemoryError("CUDA out of memory"), 1, "the GPU's memory ran out; lower batch_size"),
     (KeyboardInterrupt(), 130, "interrupted; what was finished stays, the same command continues"),
     (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
 ]

@@ -17,7 +17,10 @@ def test_every_stage_has_settings_of_its_kind(name):
         recipe.settings("bas")
 
 
-@pytest.mark.parametrize("name", list(recipes))
+LARGE = [name for name in recipes if recipes[name]().published is not None]
+
+
+@pytest.mark.parametrize("name", [name for name in recipes if name not in LARGE])
 def test_a_recipe_starts_from_the_same_weights_whatever_was_drawn_before(name):
     # Or --resume would take its own run for another one.
     torch.manual_seed(1)
@@ -27,6 +30,18 @@ def test_a_recipe_starts_from_the_same_weights_whatever_was_drawn_before(name):
     assert torch.equal(torch.rand(3), drawn)  # and it leaves the generator as it was
     second = recipes[name]().start().state_dict()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_base_of_a_large_model_is_a_public_checkpoint(name):
+    recipe = recipes[name]()
+    with pytest.raises(InputError, match="the base of this recipe is a public checkpoint: give its folder"):
+        recipe.model("base", None)
+    assert set(recipe.windows) == {"pretrain", "finetune", "reinforce"}
+    # Those are windows that it can make; its network is built without storage for that.
+    backbone = recipe.published()
+    for window in recipe.windows.values():
+        backbone.work_at(window.size, window.frames, window.fps)
 
 
 def test_an_unknown_recipe_names_the_nearest():

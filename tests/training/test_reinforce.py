@@ -34,9 +34,11 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("objective", ["kl_mask", "awm"])
-def test_every_rollout_is_used_so_often_and_moves_only_after_the_first(colour_stage, tmp_path, objective):
-    stage = colour_stage(objective=objective, accumulate=2, lr=1e-2)
+@pytest.mark.parametrize(("objective", "guidance"), [("kl_mask", 1.0), ("awm", 1.0), ("kl_mask", 3.0)])
+def test_every_rollout_is_used_so_often_and_moves_only_after_the_first(
+    colour_stage, tmp_path, objective, guidance
+):
+    stage = colour_stage(objective=objective, guidance=guidance, accumulate=2, lr=1e-2)
     film = np.random.default_rng(0).integers(0, 256, (1, 5, 64, 64, 3), dtype=np.uint8)
     start, seen = state_of(stage.model), ReinforceStage.lift(stage, film)[0]
     run_stage(stage, tmp_path, say=quiet)

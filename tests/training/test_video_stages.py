@@ -23,7 +23,7 @@ def script():
         yield module
 
 
-@pytest.mark.parametrize(("name", "variant"), [("wan", "ti2v-2.2"), ("cogvideox", "t2v-1.0")])
+@pytest.mark.parametrize(("name", "variant"), [("wan", "ti2v-2.2"), ("ltx", "0.9")])
 def test_every_stage_and_back(script, clips, labelled_clips, tmp_path, name, variant):
     done = list(script.put_through(name, variant, clips, labelled_clips, tmp_path))
     assert done == [(operation, True) for operation in script.OPERATIONS]

@@ -1,4 +1,4 @@
-"""`ltx`: LTX-Video (arXiv 2501.00103) through diffusers. Flow matching; given frames are clean latents, told time 0.
+"""`ltx`: LTX-Video (arXiv 2501.00103) through diffusers. Flow matching; given frames are clean, told time 0.
 
 A latent stands for eight frames of 32x32 px, and is a token. Times are shifted by the tokens of a window.
 """

@@ -283,7 +283,8 @@ class PipelineBackbone(Backbone):
     @torch.no_grad()
     def vae_mode(self, video: Float[Tensor, "B T H W 3"]) -> Float[Tensor, "B C u h w"]:
         """The mode of what the VAE says of each clip, float32, from the store where it is there."""
-        return torch.stack([self.encodings.video(clip, self._encode_clip) for clip in video]).to(self.device)
+        clips = [self.encodings.video(clip, self._encode_clip).to(self.device) for clip in video]
+        return torch.stack(clips)
 
     def _encode_clip(self, clip: Float[Tensor, "T H W 3"]) -> Float[Tensor, "C u h w"]:
         vae = self.vae(clip.shape[1] * clip.shape[2])

@@ -21,6 +21,11 @@ from phys4d.cli.app import COMMANDS, app
 from phys4d.errors import InputError, Phys4DError, Phys4DWarning, unknown_name
 from phys4d.usage import usage_problem
 
+GPU_FULL = (
+    "the GPU's memory ran out; lower batch_size (and raise accumulate), or take smaller or shorter clips.\n"
+    "`phys4d train STAGE --recipe NAME --dry-run` tells what a step needs."
+)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
@@ -44,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        # Told by its name: torch is not imported where a command needs none.
+        if type(error).__name__ == "OutOfMemoryError":
+            print(f"phys4d: {GPU_FULL}", file=sys.stderr)
+            return 1
         print(f"phys4d: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of phys4d; --debug shows where.", file=sys.stderr)
         return 1

@@ -6,12 +6,15 @@ Heavy modules are imported inside the commands, so that --help and typing errors
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from phys4d.cli.app import Count, arg, command
 from phys4d.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from phys4d.model import WorldModel
 
 Model = Annotated[str, arg(metavar="MODEL")]
 Paths = Annotated[tuple[Path, ...], arg(metavar="PATH ...", help_behavior_hint="")]
@@ -65,9 +68,7 @@ def train(
     if not data or out is None:
         unsaid = "--out RUN" if data else "--data PATH ..."
         raise InputError(f"missing: {unsaid}\n`phys4d train --help` shows what there is.")
-    model = chosen.model(stage, init or None)
-    if chosen.windows:
-        print(f"model: {model.describe()}")
+    model = _ready(chosen.model(stage, init or None))
     if encoded is not None:
         model.backbone.use_encodings(encoded)
     run_training(
@@ -101,7 +102,7 @@ def encode(
     from phys4d.model import WorldModel
     from phys4d.training.encode import encode_data
 
-    count = encode_data(WorldModel.from_pretrained(model), data, out)
+    count = encode_data(_ready(WorldModel.from_pretrained(model)), data, out)
     print(f"{out}: {count} clips")
 
 
@@ -132,7 +133,7 @@ def generate(
     from phys4d.model import WorldModel
     from phys4d.pictures import read_frames
 
-    maker = WorldModel.from_pretrained(model)
+    maker = _ready(WorldModel.from_pretrained(model))
     context = np.concatenate([read_frames(path, maker.backbone.size) for path in image])
     world = maker.generate(context, prompt, seed=seed, frames=frames, steps=steps)
     world.meta["source"] = image[0].name
@@ -158,5 +159,18 @@ def lift(
     """
     from phys4d.model import WorldModel
 
-    world = WorldModel.from_pretrained(model).lift(video, prompt=prompt)
+    world = _ready(WorldModel.from_pretrained(model)).lift(video, prompt=prompt)
     print(f"{world.save(out)}: {world}")
+
+
+def _ready(model: WorldModel) -> WorldModel:
+    """A large model says what it is, and goes where it can work: to this process's GPU where there is one."""
+    import os
+
+    import torch
+
+    if model.backbone.window is None:
+        return model
+    print(f"model: {model.describe()}", flush=True)
+    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+    return model.to(device)
