@@ -68,7 +68,8 @@ def train(
     if not data or out is None:
         unsaid = "--out RUN" if data else "--data PATH ..."
         raise InputError(f"missing: {unsaid}\n`phys4d train --help` shows what there is.")
-    model = _ready(chosen.model(stage, init or None))
+    # Where it trains, and in which shards, is for the stage to say.
+    model = _introduced(chosen.model(stage, init or None))
     if encoded is not None:
         model.backbone.use_encodings(encoded)
     run_training(
@@ -164,13 +165,14 @@ def lift(
 
 
 def _ready(model: WorldModel) -> WorldModel:
-    """A large model says what it is, and goes where it can work: to this process's GPU where there is one."""
-    import os
+    """A large model says what it is, and goes where it can work."""
+    from phys4d.training.ranks import own_device
 
-    import torch
+    return model if model.backbone.window is None else _introduced(model).to(own_device())
 
-    if model.backbone.window is None:
-        return model
-    print(f"model: {model.describe()}", flush=True)
-    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
-    return model.to(device)
+
+def _introduced(model: WorldModel) -> WorldModel:
+    """A large model says what it is."""
+    if model.backbone.window is not None:
+        print(f"model: {model.describe()}", flush=True)
+    return model

@@ -28,6 +28,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.utils.checkpoint import checkpoint
 
 from phys4d.backbones import Backbone
+from phys4d.backbones.pipeline import PipelineBackbone
 from phys4d.errors import InputError
 from phys4d.model import WorldModel
 from phys4d.training.config import TrainConfig
@@ -45,7 +46,8 @@ def place(model: WorldModel, config: TrainConfig) -> WorldModel:
     networks = denoisers_of(model.backbone)
     blocks = [block for some in networks.values() for block in some]
     twin = _without_weights(model) if sharded(config) else None
-    if config.gradient_checkpointing:
+    # Pipelines do so from the start.
+    if config.gradient_checkpointing and not isinstance(model.backbone, PipelineBackbone):
         for block in blocks:
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
     if config.compile:

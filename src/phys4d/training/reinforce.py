@@ -43,7 +43,6 @@ from phys4d.training.guards import Guarded, parted
 from phys4d.training.measures import stage_batches
 from phys4d.training.placement import place, sharded
 from phys4d.training.policy import OBJECTIVES, Sample, matching_loss, policy_loss
-from phys4d.training.ranks import own_device
 from phys4d.training.rollouts import Rollouts
 from phys4d.training.scenes import RewardScenes
 from phys4d.training.state import History
@@ -132,7 +131,7 @@ class ReinforceStage:
         self.trained: nn.Module = model.eval()
         self.stride = config.updates
         place(model, config)
-        self.lifter.to(own_device())
+        self.lifter.to(model.device)
         score = reward_of(config.reward)
         self.rollouts = Rollouts(model, config, self.lift, score)
         scenes = [prepare_scene(world, self.lift) for world in held_out]
