@@ -98,7 +98,10 @@ def by_both(start: Path, data: Path, out: Path) -> None:
 
 
 def learns_alike(start: Path, data: Path, place: Path) -> bool:
-    """Whether stage 2 by two processes that share the weights moves them as by one: to a thousandth of that."""
+    """Whether stage 2 by two processes that share the weights moves them as by one: to a hundredth of that.
+
+    Where a gradient is nearly 0, the order of its sums decides which way Adam goes.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -114,7 +117,7 @@ def learns_alike(start: Path, data: Path, place: Path) -> bool:
     before = WorldModel.from_pretrained(start).state_dict()
     moved = sum(float((v - before[n]).square().sum()) if n in before else 0.0 for n, v in one.items())
     apart = sum(float((v - two[n]).square().sum()) for n, v in one.items())
-    return one.keys() == two.keys() and moved > 0 and apart < 1e-6 * moved
+    return one.keys() == two.keys() and moved > 0 and apart < 1e-4 * moved
 
 
 def put_through(
