@@ -111,7 +111,8 @@ def learns_alike(start: Path, data: Path, place: Path) -> bool:
     both = [subprocess.Popen(command, env=os.environ | about | {"RANK": str(r)}, **quiet) for r in (0, 1)]
     told = [each.communicate()[0] for each in both]
     if any(each.returncode for each in both):
-        raise WorkError("of two processes: " + " / ".join(text.strip().splitlines()[-1] for text in told if text))
+        reason = told[0].strip().splitlines()[-1].rpartition("Error: ")[2]
+        raise WorkError(reason.partition(":")[0])
     run("finetune", WorldModel.from_pretrained(start), data, place / "one", *WHOLE, "accumulate=2")
     one, two = (WorldModel.from_pretrained(place / n / "final").state_dict() for n in ("one", "two"))
     before = WorldModel.from_pretrained(start).state_dict()
