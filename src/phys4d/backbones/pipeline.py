@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -133,13 +134,13 @@ class PipelineBackbone(Backbone):
 
     # What a kind of pipeline says of itself.
 
+    @abstractmethod
     def set_up(self) -> None:
         """Set `spatial_multiple`, `latent_channels` and whatever else follows from the configurations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def usual_window(self) -> tuple[tuple[int, int], int, float]:
         """Size [px], frames and frame rate [1/s] that the model was made for."""
-        raise NotImplementedError
 
     @property
     def width(self) -> int:
@@ -147,25 +148,25 @@ class PipelineBackbone(Backbone):
         return self.network["num_attention_heads"] * self.network["attention_head_dim"]
 
     @property
+    @abstractmethod
     def patch(self) -> tuple[int, int, int]:
         """Latents (t, h, w) of a token."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks_of(self, transformer: nn.Module) -> nn.ModuleList:
         """The transformer's layers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def call(self, transformer: nn.Module, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The transformer's prediction. x: (B,C,t,h,w) of its dtype. t: (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def normalised(self, latents: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
         """What the VAE says, on the scale that the transformer works on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def denormalised(self, latents: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C t h w"]:
         """The way back."""
-        raise NotImplementedError
 
     # The network.
 
